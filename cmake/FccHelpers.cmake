@@ -1,7 +1,7 @@
 # The three helpers every folder uses, so that flags live in one place and never in directory state.
 
 function(fcc_compile_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-restrict)
   if(FCC_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
