@@ -1,6 +1,7 @@
 #pragma once
 // The reference interpreter: runs a graph operator by operator with the plain eval of each, in any stage of
 // compilation (fused kernels run their body). Slow, and the oracle of everything fast.
+#include <functional>
 #include <map>
 #include <string>
 

@@ -101,7 +101,7 @@ struct CompiledContract {
   };
   const ContractTile* tile;
   Code code;
-  Register a_base, b_base, a_row, row_var, col_var, acc_var;
+  Register a_base, b_base, a_row, row_var, block_var, lane_var, acc_var;
   std::vector<Reduction> reductions;
   CompiledBlock epilogue;
 };
@@ -199,7 +199,8 @@ std::unique_ptr<CompiledContract> Machine::compile(const ContractTile& t) {
   for (const ContractTile::Reduction& r : t.reductions)
     c->reductions.push_back({reg(r.extent), reg(r.a_stride), reg(r.b_stride)});
   c->row_var = builder_.register_of(t.row_var);
-  c->col_var = builder_.register_of(t.col_var);
+  c->block_var = builder_.register_of(t.block_var);
+  c->lane_var = builder_.register_of(t.lane_var);
   c->acc_var = builder_.register_of(t.acc_var);
   c->epilogue = compile(t.epilogue);
   return c;
@@ -372,7 +373,8 @@ Status Machine::run_contract(const CompiledContract& c) {
   for (int64_t row = 0; row < t.rows; ++row) {
     for (int64_t col = 0; col < t.cols; ++col) {
       frame_[c.row_var].i = row;
-      frame_[c.col_var].i = col;
+      frame_[c.block_var].i = col / 16;
+      frame_[c.lane_var].i = col % 16;
       frame_[c.acc_var] = sums[static_cast<size_t>(row * t.cols + col)];
       FCC_CHECKED(run_block(c.epilogue));
     }

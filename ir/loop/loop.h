@@ -44,8 +44,9 @@ enum class LoopKind : uint8_t {
 };
 
 // acc[r,c] = sum over k of a[a_base + r*a_row + sum(k_i*a_stride_i)] * b[b_base + c + sum(k_i*b_stride_i)]
-// for r < rows, c < cols, then `epilogue` for every (r,c) with row_var, col_var and acc_var bound: the epilogue
-// runs on registers, col_var is the vector direction. All offsets are in elements of the flat buffer.
+// for r < rows, c < cols, then `epilogue` for every (r,c) with c = 16*block + lane and row_var, block_var, lane_var
+// and acc_var bound: the epilogue runs on registers; row_var and block_var are constants to the emitter, lane_var
+// (0..15) is the vector direction. All offsets are in elements of the flat buffer.
 // a and b must stay readable for c < cols even where the epilogue masks its store (b is padded when packed).
 struct ContractTile {
   BufferId a = -1, b = -1;
@@ -60,7 +61,7 @@ struct ContractTile {
     bool unroll = false;      // constant extent, unrolled
   };
   std::vector<Reduction> reductions;  // outermost first; empty: acc = a*b once
-  VarId row_var = -1, col_var = -1, acc_var = -1;
+  VarId row_var = -1, block_var = -1, lane_var = -1, acc_var = -1;
   Block epilogue;             // let, store, if
 };
 
