@@ -1,0 +1,37 @@
+// A loaded model.so: the file, its tables, and the variant this CPU runs.
+// Immutable once open and shared by sessions, which keep it loaded. It checks everything that can be checked without
+// running a kernel, so that sessions may index the tables without looking again.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "error.h"
+
+namespace fcc::runtime {
+
+class Library {
+ public:
+  static fcc_status open(const char* path, std::shared_ptr<const Library>* library);
+  static fcc_status from_query(fcc_model_query_fn query, std::shared_ptr<const Library>* library);
+  Library() = default;
+  ~Library();
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+
+  const fcc_model& model() const { return *model_; }
+  const fcc_variant& variant() const { return *variant_; }
+  // Null name: the first entry. Null result, with text, when there is no such entry.
+  const fcc_entry* find_entry(const char* name) const;
+
+ private:
+  fcc_status adopt(fcc_model_query_fn query);
+  fcc_status choose_variant();
+
+  std::string path_;  // for messages; "the linked model" when there is no file
+  void* handle_ = nullptr;
+  const fcc_model* model_ = nullptr;
+  const fcc_variant* variant_ = nullptr;
+};
+
+}  // namespace fcc::runtime

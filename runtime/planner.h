@@ -1,0 +1,33 @@
+// Where the temporaries of one shape live in one workspace.
+// Used for models with open dimensions, whose sizes exist only once a shape is seen; fixed models carry offsets planned
+// at compile time, and this respects them. A pure function of sizes and lifetimes: the same items give the same plan.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace fcc::runtime {
+
+struct PlanItem {
+  int64_t bytes;
+  uint32_t first_step, last_step;  // inclusive: live from the start of the first to the end of the last
+  int64_t offset;                  // in: where it must be, or kUnplaced; out: where it is
+};
+inline constexpr int64_t kUnplaced = -1;
+
+class Planner {
+ public:
+  // Places every unplaced item so that no two items alive in the same step overlap, offsets aligned to FCC_ALIGNMENT.
+  // Returns the bytes of workspace needed. Greedy best fit, largest first: simple, and on real graphs within a few
+  // percent of the peak of live bytes. Keeps its memory between calls, so a plan of known size allocates nothing.
+  int64_t place(std::vector<PlanItem>& items);
+
+ private:
+  int64_t best_offset(const std::vector<PlanItem>& items, const PlanItem& item) const;
+  void insert_placed(const std::vector<PlanItem>& items, uint32_t index);
+
+  std::vector<uint32_t> order_;   // items still to place, largest first
+  std::vector<uint32_t> placed_;  // items already placed, by offset
+};
+
+}  // namespace fcc::runtime

@@ -1,0 +1,168 @@
+// The runtime's own pool: threads that spin briefly after a job and then sleep, kept off the caller's CPU.
+//
+// Nested or concurrent use declines (try-lock). After fork the child has no threads: the pool notices by process id and
+// starts afresh, leaving the parent's memory alone. Workers block all signals, so that a host's handlers never run on
+// them. It is not where work is divided; that is the board.
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <mutex>
+#include <vector>
+
+#include "pool.h"
+#include "topology.h"
+
+namespace fcc::runtime {
+namespace {
+
+// Everything that belongs to one process; a forked child makes its own.
+class Crew {
+ public:
+  Crew() : pid_(::getpid()), allowed_(CpuSet::of_this_thread()) { workers_.reserve(kMaxParticipants); }
+  bool of_this_process() const { return pid_ == ::getpid(); }
+  bool try_lock() { return !busy_.exchange(true, std::memory_order_acquire); }
+  void unlock() { busy_.store(false, std::memory_order_release); }
+
+  // With the lock held. At most `wanted` threads in all, fewer when the system refuses to make them.
+  uint32_t ensure(uint32_t wanted) {
+    while (workers_.size() + 1 < wanted && start_worker()) {
+    }
+    return std::min<uint32_t>(wanted, static_cast<uint32_t>(workers_.size()) + 1);
+  }
+
+  // With the lock held. A worker stacked on the caller's CPU would wait for the caller, and the caller for nothing.
+  void keep_off(int cpu) {
+    if (cpu < 0 || cpu == excluded_cpu_ || workers_.size() + 1 > allowed_.count()) return;
+    CpuSet others = allowed_.without(static_cast<uint32_t>(cpu));
+    if (others.count() == 0) return;
+    for (Worker* worker : workers_)
+      if (int id = worker->thread_id.load(std::memory_order_acquire); id != 0) others.apply_to(id);
+    excluded_cpu_ = all_started() ? cpu : -1;
+  }
+
+  Board& board() { return board_; }
+
+  void stop() {
+    board_.stop();
+    for (Worker* worker : workers_) {
+      ::pthread_join(worker->thread, nullptr);
+      delete worker;
+    }
+    workers_.clear();
+  }
+
+ private:
+  struct Worker {
+    Board* board;
+    uint32_t participant;
+    pthread_t thread;
+    std::atomic<int> thread_id{0};
+  };
+
+  bool start_worker() {
+    constexpr size_t kStackBytes = size_t{1} << 20;
+    std::unique_ptr<Worker> worker(new (std::nothrow) Worker());
+    if (worker == nullptr) return false;
+    worker->board = &board_;
+    worker->participant = static_cast<uint32_t>(workers_.size()) + 1;
+    sigset_t all, before;
+    ::sigfillset(&all);
+    pthread_attr_t attributes;
+    ::pthread_attr_init(&attributes);
+    ::pthread_attr_setstacksize(&attributes, kStackBytes);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = ::pthread_create(&worker->thread, &attributes, &Crew::worker_main, worker.get());
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    ::pthread_attr_destroy(&attributes);
+    if (error != 0) return false;
+    workers_.push_back(worker.release());
+    excluded_cpu_ = -1;
+    return true;
+  }
+
+  static void* worker_main(void* arg) {
+    auto* worker = static_cast<Worker*>(arg);
+    ::pthread_setname_np(::pthread_self(), "fcc-worker");
+    worker->thread_id.store(static_cast<int>(::syscall(SYS_gettid)), std::memory_order_release);
+    worker->board->serve(worker->participant);
+    return nullptr;
+  }
+
+  bool all_started() const {
+    for (Worker* worker : workers_)
+      if (worker->thread_id.load(std::memory_order_acquire) == 0) return false;
+    return true;
+  }
+
+  const pid_t pid_;
+  const CpuSet allowed_;
+  std::atomic<bool> busy_{false};
+  int excluded_cpu_ = -1;
+  std::vector<Worker*> workers_;
+  Board board_;
+};
+
+class WorkerPool final : public Pool {
+ public:
+  explicit WorkerPool(uint32_t threads) : threads_(threads) {}
+
+  ~WorkerPool() override {
+    Crew* crew = crew_.load();
+    if (crew == nullptr || !crew->of_this_process()) return;  // a forked child leaves the parent's threads alone
+    crew->stop();
+    delete crew;
+  }
+
+  uint32_t threads() const override { return threads_; }
+
+  bool run(Job& job, uint32_t participants) override {
+    Crew* crew = this_process_crew();
+    if (crew == nullptr || !crew->try_lock()) return false;
+    participants = crew->ensure(participants);
+    if (participants > 1) {
+      crew->keep_off(::sched_getcpu());
+      crew->board().open(job, participants, /*wake_all_at_end=*/false);
+      crew->board().work(0);
+    }
+    crew->unlock();
+    return participants > 1;
+  }
+
+ private:
+  Crew* this_process_crew() {
+    Crew* crew = crew_.load(std::memory_order_acquire);
+    if (crew != nullptr && crew->of_this_process()) return crew;
+    try {
+      auto fresh = std::make_unique<Crew>();
+      // When another thread was first, `crew` becomes its crew and ours goes.
+      if (crew_.compare_exchange_strong(crew, fresh.get(), std::memory_order_acq_rel)) return fresh.release();
+      return crew;
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+  }
+
+  const uint32_t threads_;
+  std::atomic<Crew*> crew_{nullptr};
+};
+
+}  // namespace
+
+std::shared_ptr<Pool> make_worker_pool(uint32_t threads) {
+  return std::make_shared<WorkerPool>(threads);
+}
+
+std::shared_ptr<Pool> process_pool() {
+  static std::shared_ptr<Pool> pool = [] {
+    uint32_t threads = 1;
+    if (default_threads(&threads) != FCC_OK) threads = usable_cores();
+    return make_worker_pool(threads);
+  }();
+  return pool;
+}
+
+}  // namespace fcc::runtime
