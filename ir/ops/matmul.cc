@@ -1,0 +1,196 @@
+// MatMul and Gemm. The contraction strategy makes them fast; define is the general form.
+#include "ir/ops/numeric.h"
+
+namespace fcc {
+namespace {
+
+using loop::Expr;
+using loop::ReduceOp;
+using In = std::span<const Expr>;
+
+// ---- MatMul ---------------------------------------------------------------------------------------------------
+// NumPy: a vector on the left is a row, on the right a column, and its axis is dropped from the result.
+
+const SymExpr& left_k(const Dims& a) { return a.back(); }
+const SymExpr& right_k(const Dims& b) { return b.size() == 1 ? b[0] : b[b.size() - 2]; }
+Dims batch_of(const Dims& d) { return d.size() <= 2 ? Dims{} : Dims(d.begin(), d.end() - 2); }
+
+Status infer_matmul(InferContext& c) {
+  FCC_CHECKED(ops::require_type(c, 0, ops::kNumbers, "the left operand"));
+  FCC_CHECKED(ops::require_same_type(c, 1, "the right operand"));
+  for (size_t k = 0; k < 2; ++k)
+    if (c.rank(k) == 0) return c.fail(std::string(k ? "the right" : "the left") + " operand is a scalar", "multiply by a scalar with Mul");
+  const Dims &a = c.dims(0), &b = c.dims(1);
+  if (ops::clash(left_k(a), right_k(b)))
+    return c.fail("the left operand has " + left_k(a).text() + " columns, the right has " + right_k(b).text() + " rows",
+                  "the inner extents must agree: [..,m,k] x [..,k,n]");
+  std::optional<Dims> out = broadcast(batch_of(a), batch_of(b));
+  if (!out)
+    return c.fail("batch shapes " + text(batch_of(a)) + " and " + text(batch_of(b)) + " do not broadcast",
+                  "all extents but the last two must be equal or 1, aligned at the right");
+  if (a.size() > 1) out->push_back(a[a.size() - 2]);
+  if (b.size() > 1) out->push_back(b.back());
+  c.set(0, c.dtype(0), std::move(*out));
+  return {};
+}
+
+// c[m,n] += a[m,k] b[k,n] with strides, in the order that walks b's rows.
+template <class T>
+struct Matrix {
+  const T* data;
+  int64_t row, column;
+  T at(int64_t i, int64_t j) const { return data[i * row + j * column]; }
+};
+template <class T>
+void multiply_add(Matrix<T> a, Matrix<T> b, T* out, int64_t m, int64_t n, int64_t k_count) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t k = 0; k < k_count; ++k)
+      for (int64_t j = 0; j < n; ++j) out[i * n + j] = ops::plus(out[i * n + j], ops::times(a.at(i, k), b.at(k, j)));
+}
+
+// Strides of an operand's batch axes along the result's batch shape: 0 where broadcast.
+std::vector<int64_t> batch_strides(const std::vector<int64_t>& shape, size_t batch_rank) {
+  std::vector<int64_t> out(batch_rank, 0), own = strides_of(shape);
+  if (shape.size() <= 2) return out;
+  const size_t own_rank = shape.size() - 2;
+  for (size_t d = 0; d < own_rank; ++d)
+    if (shape[d] != 1) out[batch_rank - own_rank + d] = own[d];
+  return out;
+}
+
+void eval_matmul(EvalContext& c) {
+  const std::vector<int64_t>&a = c.in[0]->shape(), &b = c.in[1]->shape(), &out = c.out[0].shape();
+  const int64_t m = a.size() > 1 ? a[a.size() - 2] : 1, n = b.size() > 1 ? b.back() : 1, k = a.back();
+  const size_t dropped = (a.size() > 1) + (b.size() > 1);
+  const std::vector<int64_t> batch(out.begin(), out.end() - static_cast<int64_t>(dropped));
+  const std::vector<int64_t> a_strides = batch_strides(a, batch.size()), b_strides = batch_strides(b, batch.size());
+  ops::with_number(c.in[0]->dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const std::vector<T> x = ops::numbers<T>(*c.in[0]), y = ops::numbers<T>(*c.in[1]);
+    std::vector<T> z(static_cast<size_t>(c.out[0].elements()), T{0});
+    int64_t done = 0;
+    for_each_index(batch, [&](std::span<const int64_t> index) {
+      int64_t at_a = 0, at_b = 0;
+      for (size_t d = 0; d < index.size(); ++d) at_a += index[d] * a_strides[d], at_b += index[d] * b_strides[d];
+      multiply_add<T>({x.data() + at_a, k, 1}, {y.data() + at_b, n, 1}, z.data() + done++ * m * n, m, n, k);
+    });
+    ops::store(c.out[0], z);
+  });
+}
+
+Expr define_matmul(DefineContext& c, size_t, In index) {
+  const Dims &a = c.dims(0), &b = c.dims(1);
+  ops::require_equal(c, left_k(a), right_k(b), "the inner extents of a matrix product differ");
+  const size_t kept = (a.size() > 1) + (b.size() > 1), batch_rank = index.size() - kept;
+  const In batch = index.first(batch_rank);
+  std::vector<Expr> at_a = broadcast_index(batch_of(a), batch), at_b = broadcast_index(batch_of(b), batch);
+  if (a.size() > 1) at_a.push_back(index[batch_rank]);
+  return c.reduce(ReduceOp::add, "k", loop::from_sym(ops::better_known(left_k(a), right_k(b))), [&](Expr k) {
+    at_a.push_back(k);
+    at_b.push_back(k);
+    if (b.size() > 1) at_b.push_back(index.back());
+    return c.in(0, at_a) * c.in(1, at_b);
+  });
+}
+
+// ---- Gemm: alpha A' B' + beta C -------------------------------------------------------------------------------
+
+struct GemmDims {
+  SymExpr m, k, weight_k, n;
+};
+GemmDims gemm_dims(const Attrs& attrs, const Dims& a, const Dims& b) {
+  const bool ta = attrs.flag("transA"), tb = attrs.flag("transB");
+  return {a[ta ? 1 : 0], a[ta ? 0 : 1], b[tb ? 1 : 0], b[tb ? 0 : 1]};
+}
+
+Status check_gemm_bias(InferContext& c, const Dims& out) {
+  if (!c.has(2)) return {};
+  FCC_CHECKED(ops::require_same_type(c, 2, "the bias"));
+  const Dims& bias = c.dims(2);
+  bool fits = bias.size() <= 2;
+  for (size_t d = 0; fits && d < bias.size(); ++d) fits = bias[d].is(1) || !ops::clash(bias[d], out[2 - bias.size() + d]);
+  if (fits) return {};
+  return c.fail("the bias has shape " + text(bias) + ", the result is " + text(out), "the bias must broadcast to the result; usually it is [" + out[1].text() + "]");
+}
+
+Status infer_gemm(InferContext& c) {
+  FCC_CHECKED(ops::require_type(c, 0, ops::kNumbers, "the input"));
+  FCC_CHECKED(ops::require_same_type(c, 1, "the weight"));
+  for (size_t k = 0; k < 2; ++k)
+    if (c.rank(k) != 2)
+      return c.fail(std::string(k ? "the weight" : "the input") + " has rank " + std::to_string(c.rank(k)) + ", expected a matrix",
+                    c.rank(k) > 2 ? "put a Flatten (axis=1) before it, or use MatMul, which takes any rank" : "give it two axes with Unsqueeze or Reshape");
+  const GemmDims g = gemm_dims(c.attrs, c.dims(0), c.dims(1));
+  if (ops::clash(g.k, g.weight_k))
+    return c.fail("the input has " + g.k.text() + " features, the weight wants " + g.weight_k.text(),
+                  std::string("the input must be ") + (c.attrs.flag("transA") ? "[" + g.weight_k.text() + ",M] (transA=1)" : "[M," + g.weight_k.text() + "]") +
+                      "; check the sizes in front of it, or transB");
+  const Dims out{g.m, g.n};
+  FCC_CHECKED(check_gemm_bias(c, out));
+  c.set(0, c.dtype(0), out);
+  return {};
+}
+
+template <class T>
+T scaled(double factor, T x) {
+  if (factor == 1) return x;
+  if constexpr (std::is_same_v<T, double>) return factor * x;
+  return static_cast<T>(static_cast<int64_t>(factor * static_cast<double>(x)));
+}
+
+void eval_gemm(EvalContext& c) {
+  const bool ta = c.attrs.flag("transA"), tb = c.attrs.flag("transB");
+  const std::vector<int64_t>&a = c.in[0]->shape(), &b = c.in[1]->shape();
+  const int64_t m = c.out[0].shape()[0], n = c.out[0].shape()[1], k = a[ta ? 0 : 1];
+  const double alpha = c.attrs.number("alpha", 1), beta = c.attrs.number("beta", 1);
+  ops::with_number(c.in[0]->dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const std::vector<T> x = ops::numbers<T>(*c.in[0]), y = ops::numbers<T>(*c.in[1]);
+    std::vector<T> z(static_cast<size_t>(m * n), T{0});
+    multiply_add<T>({x.data(), ta ? 1 : a[1], ta ? a[1] : 1}, {y.data(), tb ? 1 : b[1], tb ? b[1] : 1}, z.data(), m, n, k);
+    for (T& v : z) v = scaled(alpha, v);
+    if (c.has(2)) {
+      const std::vector<T> bias = ops::numbers<T>(*c.in[2]);
+      std::vector<int64_t> shape = c.in[2]->shape();
+      shape.insert(shape.begin(), 2 - shape.size(), 1);
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+          const int64_t at = (shape[0] == 1 ? 0 : i) * shape[1] + (shape[1] == 1 ? 0 : j);
+          T& v = z[static_cast<size_t>(i * n + j)];
+          v = ops::plus(v, scaled(beta, bias[static_cast<size_t>(at)]));
+        }
+    }
+    ops::store(c.out[0], z);
+  });
+}
+
+Expr scaled_expr(double factor, Expr x) {
+  if (factor == 1) return x;
+  if (is_float(x->type)) return x * ops::number(x, factor);
+  return loop::cast(x->type, loop::cast(DType::f64, x) * loop::constant(DType::f64, factor));
+}
+
+Expr define_gemm(DefineContext& c, size_t, In index) {
+  const bool ta = c.attrs->flag("transA"), tb = c.attrs->flag("transB");
+  const GemmDims g = gemm_dims(*c.attrs, c.dims(0), c.dims(1));
+  ops::require_equal(c, g.k, g.weight_k, "the input's features are not those of the weight");
+  const Expr &i = index[0], &j = index[1];
+  Expr sum = c.reduce(ReduceOp::add, "k", loop::from_sym(ops::better_known(g.k, g.weight_k)), [&](Expr k) {
+    const Expr at_a[] = {ta ? k : i, ta ? i : k}, at_b[] = {tb ? j : k, tb ? k : j};
+    return c.in(0, at_a) * c.in(1, at_b);
+  });
+  sum = scaled_expr(c.attrs->number("alpha", 1), sum);
+  return c.has(2) ? sum + scaled_expr(c.attrs->number("beta", 1), c.in_broadcast(2, index)) : sum;
+}
+
+}  // namespace
+
+void register_matmul(Registry& r) {
+  r.add({.name = "MatMul", .doc = "matrix product with NumPy's broadcasting of the leading axes", .in = {2, 2}, .out = {1, 1},
+         .strategy = Strategy::contraction, .infer = infer_matmul, .eval = eval_matmul, .define = define_matmul});
+  r.add({.name = "Gemm", .doc = "alpha A' B' + beta C, where ' is a transpose when asked",
+         .attrs = {{"alpha", AttrType::number}, {"beta", AttrType::number}, {"transA", AttrType::integer}, {"transB", AttrType::integer}}, .in = {2, 3},
+         .out = {1, 1}, .strategy = Strategy::contraction, .infer = infer_gemm, .eval = eval_gemm, .define = define_gemm});
+}
+
+}  // namespace fcc

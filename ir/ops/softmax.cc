@@ -1,0 +1,99 @@
+// Softmax and its relatives along one axis.
+#include <cmath>
+
+#include "ir/ops/numeric.h"
+
+namespace fcc {
+namespace {
+
+using loop::Expr;
+using loop::ReduceOp;
+using loop::UnaryOp;
+using In = std::span<const Expr>;
+
+Status infer_softmax(InferContext& c) {
+  FCC_CHECKED(ops::require_type(c, 0, ops::kFloats, "the input"));
+  FCC_CHECKED(ops::status_of(c.axis(c.attrs.integer("axis", -1), c.rank(0))));
+  c.set(0, c.type(0));
+  return {};
+}
+
+int64_t axis_of(const Attrs& attrs, int64_t rank) {
+  const int64_t axis = attrs.integer("axis", -1);
+  return axis < 0 ? axis + rank : axis;
+}
+
+// Replaces every line along the axis: line(count, get, set).
+template <class Line>
+void eval_lines(EvalContext& c, Line line) {
+  std::vector<double> x = c.in[0]->to_doubles();
+  const ops::Lines lines(c.in[0]->shape(), axis_of(c.attrs, c.in[0]->rank()));
+  lines.each([&](size_t first) { line(lines.n, [&](int64_t k) -> double& { return x[lines.at(first, k)]; }); });
+  ops::store(c.out[0], x);
+}
+
+template <bool logarithm>
+void eval_softmax(EvalContext& c) {
+  eval_lines(c, [](int64_t n, auto x) {
+    double top = -HUGE_VAL, sum = 0;
+    for (int64_t k = 0; k < n; ++k) top = std::isnan(x(k)) || x(k) > top ? x(k) : top;
+    for (int64_t k = 0; k < n; ++k) sum += std::exp(x(k) - top);
+    for (int64_t k = 0; k < n; ++k) x(k) = logarithm ? x(k) - top - std::log(sum) : std::exp(x(k) - top) / sum;
+  });
+}
+
+void eval_hardmax(EvalContext& c) {
+  eval_lines(c, [](int64_t n, auto x) {
+    int64_t best = 0;
+    for (int64_t k = 1; k < n; ++k)
+      if (x(k) > x(best) || (std::isnan(x(k)) && !std::isnan(x(best)))) best = k;
+    for (int64_t k = 0; k < n; ++k) x(k) = k == best;
+  });
+}
+
+struct Line {
+  int64_t axis;
+  Expr extent;
+  std::function<Expr(Expr)> element;
+};
+Line line_of(DefineContext& c, In index) {
+  const int64_t axis = axis_of(*c.attrs, c.rank(0));
+  return {axis, c.dim(0, static_cast<size_t>(axis)),
+          [&c, axis, at = std::vector<Expr>(index.begin(), index.end())](Expr k) { return c.in(0, ops::replaced(at, axis, std::move(k))); }};
+}
+
+// exp(x - m) / sum exp(x - m). The quotient is a product with 1/sum, which is computed once a line.
+template <bool logarithm>
+Expr define_softmax(DefineContext& c, size_t, In index) {
+  const Line line = line_of(c, index);
+  const Expr top = c.reduce(ReduceOp::max, "k", line.extent, line.element);
+  const Expr sum = c.reduce(ReduceOp::add, "k", line.extent, [&](Expr k) { return loop::unary(UnaryOp::exp, line.element(std::move(k)) - top); });
+  const Expr shifted = c.in(0, index) - top;
+  if (logarithm) return shifted - loop::unary(UnaryOp::log, sum);
+  return loop::unary(UnaryOp::exp, shifted) * (ops::number(sum, 1) / sum);
+}
+
+Expr define_hardmax(DefineContext& c, size_t, In index) {
+  const Line line = line_of(c, index);
+  const Expr top = c.reduce(ReduceOp::max, "k", line.extent, line.element);
+  const Expr position = c.reduce(ReduceOp::min, "k", line.extent, [&](Expr k) {
+    const Expr x = line.element(k);
+    const Expr hit = loop::binary(loop::BinaryOp::logical_or, loop::eq(x, top), loop::unary(UnaryOp::is_nan, x));
+    return loop::select(hit, k, line.extent);
+  });
+  return loop::select(loop::eq(index[static_cast<size_t>(line.axis)], position), ops::number(top, 1), ops::number(top, 0));
+}
+
+void add(Registry& r, std::string_view name, std::string_view doc, void (*eval)(EvalContext&), Expr (*define)(DefineContext&, size_t, In)) {
+  r.add({.name = name, .doc = doc, .attrs = {{"axis", AttrType::integer}}, .in = {1, 1}, .out = {1, 1}, .infer = infer_softmax, .eval = eval, .define = define});
+}
+
+}  // namespace
+
+void register_softmax(Registry& r) {
+  add(r, "Softmax", "exp(x) / sum exp(x) along an axis", eval_softmax<false>, define_softmax<false>);
+  add(r, "LogSoftmax", "x - log(sum exp(x)) along an axis", eval_softmax<true>, define_softmax<true>);
+  add(r, "Hardmax", "1 at the first largest element along an axis, 0 elsewhere", eval_hardmax, define_hardmax);
+}
+
+}  // namespace fcc
