@@ -274,13 +274,15 @@ TEST_F(KernelFixture, HalfTypesWidenAndRound) {
 TEST_F(KernelFixture, ContractTile) {
   const BufferId a = param("a", DType::f32, {40}, Space::input), b = param("b", DType::f32, {6 * 16}, Space::input);
   const BufferId y = param("y", DType::f32, {2, 16}, Space::output);
-  const VarId r = k.add_var("r"), c = k.add_var("c"), acc = k.add_var("acc", DType::f32);
+  const VarId r = k.add_var("r"), block = k.add_var("block"), lane = k.add_var("lane"), acc = k.add_var("acc", DType::f32);
   ContractTile t{.a = a, .b = b, .a_base = index(3), .b_base = index(0), .a_row = index(5), .rows = 2, .cols = 16};
   t.reductions = {{index(2), index(10), index(48)}, {index(3), index(2), index(16)}};
   t.row_var = r;
-  t.col_var = c;
+  t.block_var = block;
+  t.lane_var = lane;
   t.acc_var = acc;
-  t.epilogue = {store(y, {var(r), var(c)}, max(var(acc, DType::f32), f32(0)), lt(var(c), index(15)))};
+  const Expr col = var(block) * 16 + var(lane);
+  t.epilogue = {store(y, {var(r), col}, max(var(acc, DType::f32), f32(0)), lt(col, index(15)))};
   k.body = {contract(t)};
   Tensor ta(DType::f32, {40}), tb(DType::f32, {96}), ty(DType::f32, {2, 16});
   for (int64_t i = 0; i < 40; ++i) ta.set_double(i, std::sin(static_cast<double>(i)));
@@ -299,7 +301,7 @@ TEST_F(KernelFixture, ContractTile) {
   k.body = {contract(t)};
   EXPECT_THROW((void)run({&ta, &tb, &ty}), InternalError);
   t.reductions[0].extent = index(0);
-  t.epilogue = {store(y, {var(r), var(c)}, var(acc, DType::f32))};
+  t.epilogue = {store(y, {var(r), col}, var(acc, DType::f32))};
   k.body = {contract(t)};
   ASSERT_TRUE(run({&ta, &tb, &ty}));
   EXPECT_EQ(ty.get_double(3), 0);
