@@ -61,8 +61,12 @@ def export_entry(entry, kinds, folder):
     if not wanted:
         return True
     torch.manual_seed(sum(map(ord, entry.name)))
-    model = tm.randomise(entry.build(), entry.inputs(2))
-    scale, change = tm.assert_alive(model, entry)
+    try:
+        model = tm.randomise(entry.build(), entry.inputs(2))
+        scale, change = tm.assert_alive(model, entry)
+    except Exception as error:
+        print(f"{entry.name}: FAILED {error}", flush=True)
+        return False
     print(f"{entry.name}: outputs up to {scale:.3g}, change with the input by {change:.3g}", flush=True)
     good = True
     for kind in wanted:

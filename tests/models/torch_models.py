@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+torch.backends.mha.set_fastpath_enabled(False)  # PyTorch's fused attention for inference has no ONNX form
+
 KINDS = ("old_static", "old_open", "new_static", "new_open")
 
 
@@ -56,6 +58,8 @@ def token_entry(name, build, vocabulary, sequence, mask=False):
 
 _LINEAR = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d)
+# Parameters that start so near to zero that a network without them gives the same output.
+_FAINT = ("layer_scale", "class_token", "pos_embedding", "relative_position_bias_table")
 
 
 def _rescale(module, args, output):
@@ -63,6 +67,9 @@ def _rescale(module, args, output):
     if module in _rescale.seen:
         return None
     _rescale.seen.add(module)
+    if not module.weight.any():  # torchvision starts the head of its ViT at zero
+        nn.init.kaiming_uniform_(module.weight)
+        output = module.forward(*args)
     spread = output.std() if output.numel() > 1 else output.abs().max()
     factor = 1.0 / spread.clamp(min=1e-3)
     module.weight.mul_(factor)
@@ -92,6 +99,9 @@ def randomise(model, example):
     """Random weights whose outputs neither vanish nor explode: one pass over an example, layer after layer."""
     model.eval()
     _rescale.seen.clear()
+    for name, parameter in model.named_parameters():
+        if name.endswith(_FAINT):
+            parameter.uniform_(0.2, 0.8)
     hooks = []
     for module in model.modules():
         if isinstance(module, _LINEAR) and not isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
@@ -230,8 +240,7 @@ class Gpt(nn.Module):
 
 
 def encoder(width, heads, inner, layers):
-    """PyTorch's own encoder; its fused inference path has no ONNX form, so it is switched off."""
-    torch.backends.mha.set_fastpath_enabled(False)
+    """PyTorch's own encoder."""
     layer = nn.TransformerEncoderLayer(width, heads, inner, dropout=0.1, batch_first=True)
     return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
