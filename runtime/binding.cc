@@ -1,5 +1,7 @@
 #include "binding.h"
 
+#include <algorithm>
+
 #include "text.h"
 
 namespace fcc::runtime {
@@ -24,6 +26,23 @@ fcc_status wrong_shape(const fcc_entry& entry, const fcc_slot& slot, const fcc_t
               hint_line(shape_hint(entry, slot, tensor.rank, tensor.dims)).c_str());
 }
 
+// Text is built only for a failure: binding a new shape allocates nothing.
+fcc_status wrong_dim(const fcc_entry& entry, const fcc_slot& slot, const fcc_tensor& tensor, uint32_t axis) {
+  const fcc_size& size = slot.dims[axis];
+  int64_t given = tensor.dims[axis];
+  std::string where = "dimension " + std::to_string(axis) + " is " + std::to_string(given);
+  if (given < 0) return wrong_shape(entry, slot, tensor, where + ", a size cannot be negative");
+  if (size.kind == FCC_SIZE_FIXED)
+    return wrong_shape(entry, slot, tensor, where + " instead of " + std::to_string(size.value));
+  const fcc_symbol& symbol = entry.symbols[size.index];
+  return fail(FCC_BAD_SHAPE,
+              "input \"%s\" wants %s, got %s: %s, the model was compiled for %s %s\n"
+              " hint: compile with wider bounds, such as --dim %s=%lld..%lld",
+              slot.name, slot_text(entry, slot).c_str(), shape_text(tensor.dtype, tensor.rank, tensor.dims).c_str(),
+              where.c_str(), symbol.name, bounds_text(symbol).c_str(), symbol.name,
+              static_cast<long long>(std::min(given, symbol.min)), static_cast<long long>(std::max(given, symbol.max)));
+}
+
 fcc_status check_dims(const fcc_entry& entry, const fcc_slot& slot, const fcc_tensor& tensor) {
   if (tensor.rank != slot.rank)
     return wrong_shape(entry, slot, tensor,
@@ -31,19 +50,9 @@ fcc_status check_dims(const fcc_entry& entry, const fcc_slot& slot, const fcc_te
   for (uint32_t axis = 0; axis < slot.rank; ++axis) {
     const fcc_size& size = slot.dims[axis];
     int64_t given = tensor.dims[axis];
-    std::string where = "dimension " + std::to_string(axis) + " is " + std::to_string(given);
-    if (given < 0) return wrong_shape(entry, slot, tensor, where + ", a size cannot be negative");
-    if (size.kind == FCC_SIZE_FIXED && given != size.value)
-      return wrong_shape(entry, slot, tensor, where + " instead of " + std::to_string(size.value));
-    if (size.kind != FCC_SIZE_SYMBOL || in_bounds(entry.symbols[size.index], given)) continue;
-    const fcc_symbol& symbol = entry.symbols[size.index];
-    return fail(FCC_BAD_SHAPE,
-                "input \"%s\" wants %s, got %s: %s, the model was compiled for %s %s\n"
-                " hint: compile with wider bounds, such as --dim %s=%lld..%lld",
-                slot.name, slot_text(entry, slot).c_str(), shape_text(tensor.dtype, tensor.rank, tensor.dims).c_str(),
-                where.c_str(), symbol.name, bounds_text(symbol).c_str(), symbol.name,
-                static_cast<long long>(given < symbol.min ? given : symbol.min),
-                static_cast<long long>(given > symbol.max ? given : symbol.max));
+    bool fits =
+        given >= 0 && (size.kind == FCC_SIZE_FIXED ? given == size.value : in_bounds(entry.symbols[size.index], given));
+    if (!fits) return wrong_dim(entry, slot, tensor, axis);
   }
   return FCC_OK;
 }

@@ -1,9 +1,11 @@
 #include "library.h"
 
 #include <dlfcn.h>
-#include <sys/stat.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "cpu_check.h"
 #include "elf_check.h"
@@ -46,6 +48,7 @@ std::string with_folder(const char* path) {
 
 Library::~Library() {
   if (handle_ != nullptr) ::dlclose(handle_);
+  if (file_ >= 0) ::close(file_);
 }
 
 fcc_status Library::open(const char* path, std::shared_ptr<const Library>* library) {
@@ -53,8 +56,7 @@ fcc_status Library::open(const char* path, std::shared_ptr<const Library>* libra
   opened->path_ = with_folder(path);
   const char* file = opened->path_.c_str();
   FCC_RETURN_IF_FAILED(check_elf_file(file));
-  opened->handle_ = ::dlopen(file, RTLD_NOW | RTLD_LOCAL);
-  if (opened->handle_ == nullptr) return fail(FCC_BAD_LIBRARY, "cannot load %s: %s", file, ::dlerror());
+  FCC_RETURN_IF_FAILED(opened->load());
   auto query = reinterpret_cast<fcc_model_query_fn>(::dlsym(opened->handle_, FCC_MODEL_QUERY_NAME));
   if (query == nullptr)
     return fail(FCC_BAD_LIBRARY,
@@ -63,6 +65,23 @@ fcc_status Library::open(const char* path, std::shared_ptr<const Library>* libra
                 file);
   FCC_RETURN_IF_FAILED(opened->adopt(query));
   *library = std::move(opened);
+  return FCC_OK;
+}
+
+// dlopen knows files by name: for a path replaced since it was opened it would return the old file. A name of the new
+// file that no other has is that of its open descriptor, as long as the descriptor stays open.
+fcc_status Library::load() {
+  const char* path = path_.c_str();
+  if (void* loaded = ::dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)) {
+    file_ = ::open(path, O_RDONLY | O_CLOEXEC);
+    std::string name = "/proc/self/fd/" + std::to_string(file_);
+    handle_ = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+    ::dlclose(loaded);
+    if (handle_ == loaded) ::close(std::exchange(file_, -1));  // the same file
+  } else {
+    handle_ = ::dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  }
+  if (handle_ == nullptr) return fail(FCC_BAD_LIBRARY, "cannot load %s: %s", path, ::dlerror());
   return FCC_OK;
 }
 

@@ -25,11 +25,13 @@ class Library {
   const fcc_entry* find_entry(const char* name) const;
 
  private:
+  fcc_status load();
   fcc_status adopt(fcc_model_query_fn query);
   fcc_status choose_variant();
 
   std::string path_;  // for messages; "the linked model" when there is no file
   void* handle_ = nullptr;
+  int file_ = -1;  // kept open only for a file that replaced a loaded one, see load()
   const fcc_model* model_ = nullptr;
   const fcc_variant* variant_ = nullptr;
 };

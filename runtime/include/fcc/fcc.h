@@ -82,10 +82,9 @@ FCC_API const fcc_model* fcc_library_model(const fcc_library* library);
 FCC_API const fcc_variant* fcc_library_variant(const fcc_library* library); /* the one chosen */
 
 /* ---- threads ------------------------------------------------------------------------------------------------ */
-/* A host program's own threads. parallel must call fn(arg, 0) on the calling thread, may call fn(arg, i) for
- * 0 < i < n at most once each from other threads at the same time, and must not return before the calls it made
- * have returned. It need not make them all: the work is claimed, not divided, so a call that comes late finds
- * nothing to do and returns at once. */
+/* A host program's own threads. parallel calls fn(arg, i) for 0 <= i < n, at most once each, on as many threads at the
+ * same time as it has, and returns when the calls it made have returned. It need not make them all, nor all at once:
+ * the work is claimed, not divided, so a call that comes late finds nothing to do and returns at once. */
 typedef struct fcc_host_pool {
   void* self;
   uint32_t threads; /* how many calls are worth asking for, the caller included */

@@ -111,7 +111,8 @@ class View {
     temporary_ = detail::dies_with_elements<Container>;
   }
   template <class T>
-  View(const T* data, std::vector<int64_t> dims) : View(data, product(dims), std::move(dims)) {}
+  View(const T* data, std::vector<int64_t> dims)
+      : data_(data), elements_(product(dims)), dtype_(detail::dtype_of<T>()), dims_(std::move(dims)) {}
 
   const void* data() const { return data_; }
   int64_t elements() const { return elements_; }

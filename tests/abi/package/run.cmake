@@ -1,0 +1,32 @@
+# Installs the runtime into a fresh prefix, builds the stranger by find_package and by pkg-config, runs both.
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${ARGV}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${BUILD})
+set(prefix ${BUILD}/prefix)
+run(${CMAKE_COMMAND} -S ${FCC_SOURCE} -B ${BUILD}/fcc -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release -DFCC_BUILD_COMPILER=OFF
+    -DFCC_BUILD_TESTS=OFF -DFCC_BUILD_EXAMPLES=OFF -DCMAKE_INSTALL_PREFIX=${prefix} -DCMAKE_INSTALL_LIBDIR=lib)
+run(${CMAKE_COMMAND} --build ${BUILD}/fcc --target install)
+
+run(${CMAKE_COMMAND} -S ${SOURCE} -B ${BUILD}/stranger -G ${GENERATOR} -DCMAKE_PREFIX_PATH=${prefix})
+run(${CMAKE_COMMAND} --build ${BUILD}/stranger)
+run(${BUILD}/stranger/stranger ${MODEL})
+message(STATUS "find_package: ${output}")
+set(by_cmake "${output}")
+
+find_program(PKG_CONFIG pkg-config)
+if(PKG_CONFIG)
+  set(ENV{PKG_CONFIG_PATH} ${prefix}/lib/pkgconfig)
+  run(${PKG_CONFIG} --cflags --libs fcc)
+  separate_arguments(flags UNIX_COMMAND "${output}")
+  run(c++ -std=c++17 ${SOURCE}/stranger.cc -o ${BUILD}/by_pkg_config ${flags})
+  run(${BUILD}/by_pkg_config ${MODEL})
+  if(NOT output STREQUAL by_cmake)
+    message(FATAL_ERROR "pkg-config: ${output}, find_package: ${by_cmake}")
+  endif()
+endif()
