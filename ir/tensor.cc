@@ -155,6 +155,7 @@ uint16_t float_to_f16(float f) {
   if (std::isnan(f)) return sign | 0x7e00;
   const float a = std::fabs(f);
   if (a >= 65520.0f) return sign | 0x7c00;
+  if (a == 0) return sign;
   int e = 0;
   std::frexp(a, &e);
   const int shift = std::max(e - 11, -24);  // weight of the last mantissa bit
