@@ -14,6 +14,11 @@ class Interpreter {
   Interpreter(const Graph& g, std::map<std::string, int64_t> symbols, const std::function<void(ValueId, const Tensor&)>& on_value)
       : graph_(g), symbols_(std::move(symbols)), on_value_(on_value), values_(static_cast<size_t>(g.value_count())) {}
 
+  Result<std::vector<Tensor>> run_single(const Node& n, std::span<const Tensor* const> in) const {
+    FCC_TRY(Attrs attrs, concrete_attrs(n));
+    return run_op(n, attrs, {in.begin(), in.end()});
+  }
+
   Result<EvalResult> run(std::span<const Tensor> inputs, std::span<const Tensor> states) {
     FCC_CHECKED(bind_inputs(inputs));
     for (size_t i = 0; i < graph_.states().size(); ++i)
@@ -210,6 +215,10 @@ class Interpreter {
 Result<EvalResult> evaluate(const Graph& g, std::span<const Tensor> inputs, std::span<const Tensor> states,
                             const std::function<void(ValueId, const Tensor&)>& on_value) {
   return Interpreter(g, {}, on_value).run(inputs, states);
+}
+
+Result<std::vector<Tensor>> evaluate_node(const Graph& g, NodeId n, std::span<const Tensor* const> in) {
+  return Interpreter(g, {}, {}).run_single(g.node(n), in);
 }
 
 }  // namespace fcc

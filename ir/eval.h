@@ -18,4 +18,8 @@ struct EvalResult {
 Result<EvalResult> evaluate(const Graph&, std::span<const Tensor> inputs, std::span<const Tensor> states = {},
                             const std::function<void(ValueId, const Tensor&)>& on_value = {});
 
+
+// One node on given operands (null when absent): constant folding.
+Result<std::vector<Tensor>> evaluate_node(const Graph&, NodeId, std::span<const Tensor* const> in);
+
 }  // namespace fcc

@@ -1,0 +1,63 @@
+#pragma once
+// The body of a fused kernel as expressions: any element of any value, found by asking each operator's formula or
+// define and inlining its operands. It is where fusion happens; it decides nothing about loops.
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "ir/loop/loop.h"
+#include "ir/op.h"
+
+namespace fcc::backend {
+
+// Gives structurally equal expressions one pointer, so that "compute once" follows from equality.
+class Interner {
+ public:
+  loop::Expr operator()(const loop::Expr&);
+
+ private:
+  struct Hash { size_t operator()(const loop::Expr& e) const; };
+  struct Equal { bool operator()(const loop::Expr& a, const loop::Expr& b) const; };
+  std::unordered_map<loop::Expr, loop::Expr, Hash, Equal> known_;  // args of keys are interned
+  std::unordered_map<const loop::ExprNode*, loop::Expr> seen_;
+  std::vector<loop::Expr> alive_;
+};
+
+class Body {
+ public:
+  // Declares a parameter buffer in the kernel for every input of the body (but `skipped`), then one for its output.
+  Body(const Graph& body, loop::Kernel& kernel, ValueId skipped = kNoValue);
+
+  const Graph& graph() const { return graph_; }
+  loop::Kernel& kernel() { return kernel_; }
+  // Element of a value at an index of its rank; compute_type of its dtype.
+  loop::Expr element(ValueId v, std::span<const loop::Expr> index);
+  loop::Expr element_guarded(ValueId v, std::span<const loop::Expr> index, loop::Expr guard, loop::Expr otherwise);
+  // From now on an element of v is this expression, whatever the index: the accumulator of a contraction.
+  void bind(ValueId v, loop::Expr value) { bound_[v] = std::move(value); }
+  void clear_bindings() { bound_.clear(); memo_.clear(); }
+
+  loop::BufferId buffer_of(ValueId v) const;  // of an input or the output
+  loop::BufferId output_buffer() const { return output_; }
+  // Conditions that must stop the run, collected since the last call.
+  std::vector<std::pair<loop::Expr, std::string>> take_faults();
+  loop::Expr intern(const loop::Expr& e) { return interner_(e); }
+
+ private:
+  class Context;
+  loop::Expr compute(ValueId v, std::span<const loop::Expr> index);
+  loop::Expr load(ValueId v, std::span<const loop::Expr> index, loop::Expr otherwise);
+
+  const Graph& graph_;
+  loop::Kernel& kernel_;
+  std::map<ValueId, loop::BufferId> buffers_;
+  std::map<ValueId, loop::Expr> bound_;
+  loop::BufferId output_ = -1;
+  loop::Expr guard_;  // of the element being built, or null
+  std::map<std::vector<const void*>, loop::Expr> memo_;
+  std::vector<loop::Expr> memo_alive_;
+  std::vector<std::pair<loop::Expr, std::string>> faults_;
+  Interner interner_;
+};
+
+}  // namespace fcc::backend

@@ -1,0 +1,77 @@
+#include "backend/lower/tiles.h"
+
+#include <algorithm>
+
+namespace fcc::backend {
+
+using loop::Expr;
+
+// Largest tile that leaves registers for the B vectors, one broadcast and addresses (docs/performance notes):
+// 14x32 uses 28 of 32 zmm; 6x16 uses 12 of 16 ymm; 2x16 8 of 16 xmm; 6x16 24 of 32 NEON registers.
+static TileShape largest_tile(const Target& t, int64_t panel) {
+  switch (t.isa) {
+    case Isa::x86_64_v4: return panel % 32 == 0 ? TileShape{14, 32} : TileShape{14, 16};
+    case Isa::x86_64_v3: return {6, 16};
+    case Isa::x86_64_v2: return {2, 16};
+    case Isa::aarch64: return {6, 16};
+  }
+  return {1, 16};
+}
+
+TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows) {
+  TileShape t = largest_tile(target, panel);
+  if (!rows.is_constant()) {
+    t.rows = std::min(t.rows, target.isa == Isa::x86_64_v4 ? 12 : t.rows);  // 12 = 8 + 4: its remainders need few tiles
+    return t;
+  }
+  const int64_t total = std::max<int64_t>(1, rows.constant());
+  const int64_t tiles = (total + t.rows - 1) / t.rows;
+  t.rows = static_cast<int32_t>((total + tiles - 1) / tiles);  // equal heights: 64 rows are 13+13+13+13+12, not 4*14+8
+  return t;
+}
+
+int32_t choose_k_split(const Target& target, int32_t rows, int32_t cols) {
+  const auto lanes = static_cast<int32_t>(target.vector_bytes / 4);
+  const int32_t chains = rows * (cols / std::min(lanes, cols));
+  int32_t split = 1;
+  while (split < 4 && chains * split < 8) split *= 2;
+  return split;
+}
+
+static loop::Block remainder_tiles(loop::Kernel& k, Expr rest, Expr row0, int32_t mr, const MakeTile& make) {
+  int32_t height = 1;
+  while (height * 2 < mr) height *= 2;
+  loop::Block b;
+  for (; height >= 1; height /= 2) {
+    const loop::VarId at = k.add_var("row");
+    b.push_back(loop::let(at, row0));
+    Expr taken = loop::eq(loop::mod(loop::floordiv(rest, loop::index(height)), loop::index(2)), loop::index(1));
+    b.push_back(loop::if_then(taken, make(height, loop::var(at))));
+    row0 = loop::var(at) + loop::select(taken, loop::index(height), loop::index(0));
+  }
+  return b;
+}
+
+loop::Block cover_rows(loop::Kernel& k, const SymExpr& total, int32_t mr, Expr first, Expr last, const MakeTile& make) {
+  const loop::VarId tile = k.add_var("tile");
+  Expr row0 = loop::var(tile) * mr;
+  loop::Block body;
+  if (total.is_constant()) {
+    const int64_t full = total.constant() / mr, rest = total.constant() % mr;
+    if (rest == 0) {
+      body = make(mr, row0);
+    } else if (full == 0) {
+      body = make(static_cast<int32_t>(rest), row0);
+    } else {
+      body = {loop::if_then(loop::lt(loop::var(tile), loop::index(full)), make(mr, row0), make(static_cast<int32_t>(rest), row0))};
+    }
+  } else {
+    const loop::VarId rest = k.add_var("rest");
+    body.push_back(loop::let(rest, loop::from_sym(total) - row0));
+    Expr is_full = loop::ge(loop::var(rest), loop::index(mr));
+    body.push_back(mr == 1 ? loop::block(make(1, row0)) : loop::if_then(is_full, make(mr, row0), remainder_tiles(k, loop::var(rest), row0, mr, make)));
+  }
+  return {loop::for_loop(tile, std::move(first), std::move(last), std::move(body))};
+}
+
+}  // namespace fcc::backend

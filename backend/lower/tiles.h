@@ -1,0 +1,27 @@
+#pragma once
+// Register tiles: which rows x columns a contraction uses on a target, and loops that cover any number of rows with
+// them so that no tile computes rows that do not exist.
+#include <functional>
+
+#include "ir/loop/loop.h"
+#include "ir/target.h"
+
+namespace fcc::backend {
+
+struct TileShape {
+  int32_t rows;  // preferred rows of a full tile
+  int32_t cols;  // 16 or 32
+};
+
+// panel: columns of one packed panel (16 or 32). rows: how many there are to cover, or an open size.
+TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows);
+// Accumulator sets for a tile, so that at least 8 independent FMA chains hide the latency (4 cycles x 2 ports).
+int32_t choose_k_split(const Target& target, int32_t rows, int32_t cols);
+
+// Code for `count` rows starting at row `row0`.
+using MakeTile = std::function<loop::Block(int32_t count, loop::Expr row0)>;
+// Rows [tile*mr, min((tile+1)*mr, total)) for tile in [first, last): full tiles, then the remainder as a tile of its
+// exact height when total is a number, or as tiles of halving height when it is open.
+loop::Block cover_rows(loop::Kernel&, const SymExpr& total, int32_t mr, loop::Expr first, loop::Expr last, const MakeTile& make);
+
+}  // namespace fcc::backend

@@ -1,0 +1,246 @@
+#include "backend/schedule.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "backend/lower/lower.h"
+#include "backend/memory_plan.h"
+#include "backend/plan_verify.h"
+#include "ir/loop/text.h"
+#include "ir/op.h"
+
+namespace fcc::backend {
+
+int64_t ConstantPool::add(const Tensor& t) {
+  const std::string_view bytes(reinterpret_cast<const char*>(t.raw()), static_cast<size_t>(t.bytes()));
+  const size_t hash = std::hash<std::string_view>()(bytes);
+  auto [first, last] = by_hash_.equal_range(hash);
+  for (auto it = first; it != last; ++it) {
+    const ConstantImage& c = images_[it->second];
+    if (c.data.bytes() == t.bytes() && std::memcmp(c.data.raw(), t.raw(), bytes.size()) == 0) return c.offset;
+  }
+  const int64_t offset = (bytes_ + FCC_ALIGNMENT - 1) / FCC_ALIGNMENT * FCC_ALIGNMENT;
+  by_hash_.emplace(hash, images_.size());
+  images_.push_back({offset, t});
+  bytes_ = offset + t.bytes();
+  return offset;
+}
+
+namespace {
+
+class Scheduler {
+ public:
+  Scheduler(const Graph& g, const Target& target, const SymbolBounds& bounds, VariantImage& variant, ConstantPool& pool)
+      : g_(g), target_(target), bounds_(bounds), variant_(variant), pool_(pool) {
+    for (size_t k = 0; k < variant.kernels.size(); ++k) known_.emplace(loop::canonical_text(variant.kernels[k]), k);
+  }
+
+  Result<EntryImage> run(std::string entry_name) {
+    entry_.name = std::move(entry_name);
+    FCC_CHECKED(inputs());
+    for (size_t i = 0; i < g_.outputs.size(); ++i) {
+      entry_.outputs.push_back({g_.output_names[i], g_.value(g_.outputs[i]).type});
+      place_[storage_root(g_.outputs[i])] = ArgImage{FCC_OUTPUT, static_cast<uint32_t>(i), 0};
+    }
+    for (NodeId n : g_.order()) FCC_CHECKED(node(n));
+    FCC_CHECKED(lifetimes());
+    return std::move(entry_);
+  }
+
+ private:
+  // ---- inputs and symbols
+  Status inputs() {
+    for (size_t i = 0; i < g_.inputs().size(); ++i) {
+      const ValueId v = g_.inputs()[i];
+      const Value& value = g_.value(v);
+      TensorType type = value.type;
+      for (size_t d = 0; d < type.dims.size(); ++d) FCC_CHECKED(input_dim(value, type.dims[d], i, d));
+      entry_.inputs.push_back({value.name, std::move(type)});
+      place_[v] = ArgImage{FCC_INPUT, static_cast<uint32_t>(i), 0};
+    }
+    for (size_t i = 0; i < checks_.size(); ++i) add_check(checks_[i].first, checks_[i].second);
+    for (ValueId v : g_.inputs())
+      if (g_.value(v).observed) FCC_CHECKED(observe(v));
+    return {};
+  }
+
+  static bool is_symbol(const SymExpr& e, std::string* symbol) {
+    const std::vector<SymTerm> t = e.terms();
+    if (t.size() != 1 || t[0].coefficient != 1 || t[0].atoms.size() != 1 || t[0].atoms[0]->kind != SymAtom::Kind::symbol) return false;
+    *symbol = t[0].atoms[0]->name;
+    return true;
+  }
+
+  Status input_dim(const Value& value, SymExpr& dim, size_t input, size_t axis) {
+    if (dim.is_constant()) return {};
+    std::string symbol;
+    if (!is_symbol(dim, &symbol)) {  // an expression such as N+1: read what comes, then compare
+      symbol = value.name + "." + std::to_string(axis);
+      checks_.emplace_back(loop::binary(loop::BinaryOp::ne, loop::symbol(symbol), loop::from_sym(dim)),
+                           "input \"" + value.name + "\": dim " + std::to_string(axis) + " must be " + dim.text());
+      dim = SymExpr::symbol(symbol);
+    }
+    const bool known = std::any_of(entry_.symbols.begin(), entry_.symbols.end(), [&](const SymbolImage& s) { return s.name == symbol; });
+    if (known) return {};
+    SymbolImage s{symbol, false, static_cast<uint32_t>(input), static_cast<uint32_t>(axis), 0, INT64_MAX};
+    if (auto it = bounds_.find(symbol); it != bounds_.end()) s.min = it->second.first, s.max = it->second.second;
+    entry_.symbols.push_back(std::move(s));
+    return {};
+  }
+
+  void add_check(const loop::Expr& condition, const std::string& text) {
+    loop::Kernel k;
+    k.name = "check";
+    const loop::VarId t = k.add_var("t");
+    k.body = {loop::for_loop(t, loop::index(0), loop::index(1), {loop::fault(condition, text)}, loop::LoopKind::tile)};
+    StepImage s;
+    s.kernel = kernel_index(std::move(k));
+    s.flags = FCC_STEP_MAY_FAULT;
+    s.name = "check";
+    s.what = "check of an open dimension";
+    entry_.steps.push_back(std::move(s));
+  }
+
+  // A step that reads the elements of a small tensor into symbols, directly after the tensor is complete.
+  Status observe(ValueId v) {
+    const Value& value = g_.value(v);
+    loop::Kernel k;
+    k.name = "observe";
+    const loop::BufferId b = k.add_buffer({value.name, value.type.dtype, value.type.dims, loop::Space::input, false});
+    k.n_params = 1;
+    for (size_t i = 0; i < value.content->elements.size(); ++i) {
+      std::string symbol;
+      FCC_CHECK(is_symbol(value.content->elements[i], &symbol), "{} is observed as {}", value.name, value.content->elements[i].text());
+      entry_.symbols.push_back({symbol, true, 0, 0, INT64_MIN, INT64_MAX});
+      std::vector<loop::Expr> at;
+      if (value.type.rank() == 1) at.push_back(loop::index(static_cast<int64_t>(i)));
+      k.body.push_back(loop::define_symbol(symbol, loop::cast(DType::i64, loop::load(b, value.type.dtype, at))));
+    }
+    StepImage s;
+    s.kernel = kernel_index(std::move(k));
+    FCC_TRY(ArgImage arg, place(v));
+    s.args = {arg};
+    s.flags = FCC_STEP_DEFINES_SYMBOLS;
+    s.name = value.name;
+    s.what = "read sizes";
+    entry_.steps.push_back(std::move(s));
+    return {};
+  }
+
+  // ---- memory
+  static bool is_view(const Node& n) {
+    const std::string_view s = n.op->name;
+    return s == "Reshape" || s == "Flatten" || s == "Squeeze" || s == "Unsqueeze";
+  }
+
+  // The value whose memory v shares: through views to what a kernel, an input or a constant provides.
+  ValueId storage_root(ValueId v) const {
+    for (const Node* n = g_.def(v); n && is_view(*n); n = g_.def(v)) v = n->in[0];
+    return v;
+  }
+
+  Result<ArgImage> place(ValueId v) {
+    v = storage_root(v);
+    if (auto it = place_.find(v); it != place_.end()) return it->second;
+    const Value& value = g_.value(v);
+    if (value.role == Role::constant) return place_[v] = ArgImage{FCC_CONSTANT, 0, pool_.add(value.data)};
+    FCC_CHECK(value.role == Role::temp, "{} has no memory", value.name);
+    BufferImage b;
+    b.bytes = value.type.elements() * byte_size(value.type.dtype);
+    entry_.buffers.push_back(std::move(b));
+    return place_[v] = ArgImage{FCC_BUFFER, static_cast<uint32_t>(entry_.buffers.size() - 1), 0};
+  }
+
+  // ---- steps
+  uint32_t kernel_index(loop::Kernel k) {
+    std::string key = loop::canonical_text(k);
+    auto [it, fresh] = known_.emplace(std::move(key), variant_.kernels.size());
+    if (fresh) {
+      k.name += "_" + std::to_string(variant_.kernels.size());
+      variant_.kernels.push_back(std::move(k));
+    }
+    return static_cast<uint32_t>(it->second);
+  }
+
+  static bool may_fault(const loop::Kernel& k) {
+    bool found = false;
+    loop::walk(k.body, [&](const loop::Stmt& s) { found |= s.kind == loop::StmtKind::fault; });
+    return found;
+  }
+
+  Status node(NodeId id) {
+    const Node& n = g_.node(id);
+    if (is_view(n)) {
+      for (ValueId v : n.out)
+        if (g_.value(v).observed) FCC_CHECKED(observe(v));
+      return {};
+    }
+    FCC_CHECK(n.op->strategy == Strategy::kernel, "{} reached the scheduler", describe(*n.op, n.loc));
+    FCC_TRY(loop::Kernel k, lower_kernel(g_, n, target_));
+    StepImage s;
+    s.tiles = k.tiles;
+    s.flops = k.flops;
+    s.bytes = k.bytes;
+    s.work_ns = work_ns(k);
+    s.flags = may_fault(k) ? FCC_STEP_MAY_FAULT : 0;
+    s.name = n.loc.node.empty() ? g_.value(n.out[0]).name : n.loc.node;
+    s.what = n.attrs.string("what") + " " + k.name;
+    for (ValueId v : n.in) {
+      FCC_TRY(ArgImage a, place(v));
+      s.args.push_back(a);
+    }
+    FCC_TRY(ArgImage out, place(n.out[0]));
+    s.args.push_back(out);
+    s.kernel = kernel_index(std::move(k));
+    entry_.steps.push_back(std::move(s));
+    if (g_.value(n.out[0]).observed) FCC_CHECKED(observe(n.out[0]));
+    return {};
+  }
+
+  // One core's time: arithmetic at half of the vector peak (3 GHz, two ports), memory at 16 GB/s.
+  SymExpr work_ns(const loop::Kernel& k) const {
+    const int64_t flops_per_ns = std::max<int64_t>(1, target_.vector_bytes / 4 * 2 * 2 * 3 / 2);
+    return floordiv(k.flops, flops_per_ns) + floordiv(k.bytes, 16);
+  }
+
+  Status lifetimes() {
+    std::vector<bool> seen(entry_.buffers.size(), false);
+    for (uint32_t i = 0; i < entry_.steps.size(); ++i)
+      for (const ArgImage& a : entry_.steps[i].args) {
+        if (a.space != FCC_BUFFER) continue;
+        BufferImage& b = entry_.buffers[a.index];
+        if (!seen[a.index]) b.first_step = i;
+        b.last_step = i;
+        seen[a.index] = true;
+      }
+    const bool fixed = std::all_of(entry_.buffers.begin(), entry_.buffers.end(), [](const BufferImage& b) { return b.bytes.is_constant(); });
+    if (!fixed) return {};
+    std::vector<BufferLife> lives;
+    for (const BufferImage& b : entry_.buffers) lives.push_back({b.bytes.constant(), b.first_step, b.last_step});
+    const MemoryPlan plan = plan_memory(lives);
+    FCC_CHECKED(verify_plan(lives, plan));
+    for (size_t i = 0; i < lives.size(); ++i) entry_.buffers[i].offset = plan.offsets[i];
+    entry_.workspace_bytes = plan.bytes;
+    return {};
+  }
+
+  const Graph& g_;
+  const Target& target_;
+  const SymbolBounds& bounds_;
+  VariantImage& variant_;
+  ConstantPool& pool_;
+  EntryImage entry_;
+  std::map<ValueId, ArgImage> place_;
+  std::map<std::string, size_t> known_;
+  std::vector<std::pair<loop::Expr, std::string>> checks_;
+};
+
+}  // namespace
+
+Result<EntryImage> schedule(const Graph& g, std::string entry_name, const Target& target, const SymbolBounds& bounds, VariantImage& variant,
+                            ConstantPool& pool) {
+  return Scheduler(g, target, bounds, variant, pool).run(std::move(entry_name));
+}
+
+}  // namespace fcc::backend

@@ -1,0 +1,122 @@
+// Algebraic clean-up: nodes that rename or repeat their operand go away.
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "ir/op.h"
+#include "passes/manager.h"
+
+namespace fcc {
+namespace {
+
+// A rule gives the value that replaces a node's only result, or kNoValue when it does not apply.
+using Rule = ValueId (*)(Graph&, const Node&);
+
+// identity(x) → x, also Dropout in inference and a Cast to the same type
+ValueId drop_identity(Graph& g, const Node& n) {
+  if (n.op->name == "Cast" || n.op->name == "CastLike") return g.value(n.in[0]).type.dtype == g.value(n.out[0]).type.dtype ? n.in[0] : kNoValue;
+  if (n.op->name == "Dropout" && n.out.size() > 1 && g.use_count(n.out[1]) > 0) return kNoValue;
+  return n.in[0];
+}
+
+// A view or an Expand, Slice, Pad, Tile, Concat, ... whose result has its operand's type is the operand: only for
+// operators that cannot permute elements within one shape.
+ValueId drop_same_shape(Graph& g, const Node& n) {
+  return g.value(n.in[0]).type == g.value(n.out[0]).type ? n.in[0] : kNoValue;
+}
+
+ValueId drop_single_concat(Graph&, const Node& n) { return n.in.size() == 1 ? n.in[0] : kNoValue; }
+
+bool is_view(const Node& n) {
+  const std::string_view s = n.op->name;
+  return s == "Reshape" || s == "Flatten" || s == "Squeeze" || s == "Unsqueeze";
+}
+
+// reshape(reshape(x)) → reshape(x)
+ValueId merge_views(Graph& g, const Node& n) {
+  const Node* p = g.def(n.in[0]);
+  if (!p || !is_view(*p)) return kNoValue;
+  if (g.value(p->in[0]).type == g.value(n.out[0]).type) return p->in[0];
+  const Dims& dims = g.value(n.out[0]).type.dims;
+  GraphBuilder b(g, n.loc);
+  const ValueId x = p->in[0];
+  ValueId y = b("Reshape", {x, b.dims(dims)}, {{"allowzero", int64_t{1}}});
+  return b.status() && g.value(y).type == g.value(n.out[0]).type ? y : kNoValue;
+}
+
+// transpose(transpose(x)) → transpose(x), or x
+ValueId merge_transposes(Graph& g, const Node& n) {
+  std::vector<int64_t> perm = n.attrs.integers("perm");
+  if (perm.empty()) return kNoValue;
+  const std::vector<int64_t> identity = [&] {
+    std::vector<int64_t> v(perm.size());
+    std::iota(v.begin(), v.end(), 0);
+    return v;
+  }();
+  if (perm == identity) return n.in[0];
+  const Node* p = g.def(n.in[0]);
+  if (!p || p->op->name != "Transpose" || p->attrs.integers("perm").size() != perm.size()) return kNoValue;
+  const std::vector<int64_t> first = p->attrs.integers("perm");
+  for (int64_t& d : perm) d = first[static_cast<size_t>(d)];
+  if (perm == identity) return p->in[0];
+  GraphBuilder b(g, n.loc);
+  const ValueId x = p->in[0];
+  return b("Transpose", {x}, {{"perm", perm}});
+}
+
+bool is_all(const Graph& g, ValueId v, double number) {
+  if (!g.is_constant(v)) return false;
+  const Tensor& t = g.value(v).data;
+  if (t.elements() == 0 || t.elements() > 4096) return false;
+  for (int64_t i = 0; i < t.elements(); ++i)
+    if (t.get_double(i) != number) return false;
+  return true;
+}
+
+// x*1, x/1, x+0, x-0, pow(x,1) → x when the constant does not broadcast x to another shape
+ValueId drop_neutral(Graph& g, const Node& n) {
+  if (n.in.size() != 2) return kNoValue;
+  const std::string_view s = n.op->name;
+  const double neutral = s == "Add" || s == "Sub" ? 0 : 1;
+  const TensorType& out = g.value(n.out[0]).type;
+  if (is_all(g, n.in[1], neutral) && g.value(n.in[0]).type == out) return n.in[0];
+  const bool commutes = s == "Add" || s == "Mul";
+  if (commutes && is_all(g, n.in[0], neutral) && g.value(n.in[1]).type == out) return n.in[1];
+  return kNoValue;
+}
+
+const std::multimap<std::string_view, Rule>& rules() {
+  static const std::multimap<std::string_view, Rule> table = {
+      {"Identity", drop_identity}, {"Dropout", drop_identity}, {"Cast", drop_identity}, {"CastLike", drop_identity},
+      {"Reshape", drop_same_shape}, {"Flatten", drop_same_shape}, {"Squeeze", drop_same_shape}, {"Unsqueeze", drop_same_shape},
+      {"Expand", drop_same_shape}, {"Tile", drop_same_shape}, {"Concat", drop_single_concat},
+      {"Reshape", merge_views}, {"Flatten", merge_views}, {"Squeeze", merge_views}, {"Unsqueeze", merge_views},
+      {"Transpose", merge_transposes},
+      {"Add", drop_neutral}, {"Sub", drop_neutral}, {"Mul", drop_neutral}, {"Div", drop_neutral}, {"Pow", drop_neutral},
+  };
+  return table;
+}
+
+}  // namespace
+
+Result<bool> simplify(Graph& g, PassContext&) {
+  bool changed = false;
+  for (NodeId id : g.order()) {
+    const Node n = g.node(id);
+    if (n.in.empty() || n.in[0] == kNoValue) continue;
+    auto [first, last] = rules().equal_range(n.op->name);
+    for (auto rule = first; rule != last; ++rule) {
+      g.set_insert_point(id);
+      const ValueId y = rule->second(g, n);
+      g.set_insert_point(kNoNode);
+      if (y == kNoValue) continue;
+      g.replace_uses(n.out[0], y);
+      if (g.use_count(n.out[0]) == 0 && n.out.size() == 1) g.erase(id);
+      changed = true;
+      break;
+    }
+  }
+  return changed;
+}
+
+}  // namespace fcc

@@ -1,0 +1,25 @@
+// The order of the passes, with the reason for each place.
+#include "passes/manager.h"
+
+namespace fcc {
+
+static constexpr std::string_view kPipeline[] = {
+    "fold_constants",     // exporters leave Constant chains; later patterns want plain constants
+    "fold_shapes",        // half of an open-batch export is shape arithmetic: gone before anything looks at it
+    "simplify",
+    "merge_equal",
+    "canonicalize_gemm",  // one matrix product form
+    "fold_batchnorm",     // needs constant weights beside it
+    "expand_composites",
+    "fold_constants",     // scaled weights, transposed weights
+    "simplify",
+    "pack_matmul",        // packing is a node: folded for constants, kept for run-time operands
+    "fold_constants",
+    "merge_equal",
+    "fuse",
+    "materialize_outputs",  // last: from here on only Kernel nodes and views remain
+};
+
+std::span<const std::string_view> pipeline() { return kPipeline; }
+
+}  // namespace fcc
