@@ -143,43 +143,53 @@ Num atan2(Num y, Num x) {
   const Num value = atan_of_ratio(select(infinite, 1.0, num), select((den == 0.0) | infinite, 1.0, den));
   const Num first = select(steep, (kPi / 2) - (value - kPiLow / 2), value);
   const Num angle = select(sign_bit(x), kPi - (first - kPiLow), first);
-  return copysign(angle, y);
+  const Mask nan = compare(llvm::CmpInst::FCMP_UNO, x, y);
+  return select(nan, x + y, copysign(angle, y));
 }
 
 namespace {
 
-// r - q*d, exact when the result fits in one number.
-Num exact_remainder(Num r, Num q, Num d) {
-  if (r.lab->target.fma) return fma(-q, d, r);
-  const Two product = two_product(q, d);
-  return (r - product.hi) - product.lo;
-}
-
-// One long-division step: r mod d for 0 <= r < 2^step * d.
-Num remainder_step(Num r, Num d) {
-  const Num left = exact_remainder(r, trunc(r / d), d);
+// One long-division step: r mod d, for 0 <= r < 2^50 d. `short_factors`: trunc(r/d)*d fits in one number.
+Num remainder_step(Num r, Num d, bool short_factors) {
+  const Num q = trunc(r / d);
+  Num left = fma(-q, d, r);
+  if (!short_factors && !r.lab->target.fma) {
+    const Two product = two_product(q, d);
+    left = (r - product.hi) - product.lo;
+  }
   const Num up = select(left < 0.0, left + d, left);  // the quotient may have been rounded up to the next integer
   return select(up < d, up, up - d);
+}
+
+// An infinite divisor leaves x as it is; the remainder of an infinite x is NaN.
+Num with_fmod_specials(Num x, Num divisor, Num r) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const Num a = abs(x), value = select((divisor == inf) & (a < inf), a, r);
+  return copysign(select(a < inf, value, x - x), x);
 }
 
 }  // namespace
 
 // Long division: |x| mod |y| * 2^(step*i) for i = n..1,0. f32 computes in f64, where 2^28 * y is exact.
 Num fmod(Num x, Num y) {
-  if (!x.is_f64()) {
-    const Num divisor = abs(widen(y));
-    Num r = abs(widen(x));
-    for (int i = 9; i >= 0; --i) r = remainder_step(r, divisor * std::ldexp(1.0, 28 * i));
-    return narrow(copysign(select(divisor == std::numeric_limits<double>::infinity(), abs(widen(x)), r), widen(x)));
+  const bool f64 = x.is_f64();
+  const Num wide = f64 ? x : widen(x), divisor = abs(f64 ? y : widen(y));
+  const int steps = f64 ? 3 : 10, step_bits = f64 ? 50 : 28;
+  // Splitting products into halves, where there is no fma, must not overflow.
+  const bool scaled = f64 && !x.lab->target.fma;
+  const Num scale = scaled ? select((divisor > 0x1p900) | (abs(wide) > 0x1p900), wide.like(0x1p-100), 1.0) : wide;
+  const Num d = scaled ? divisor * scale : divisor;
+  Num r = scaled ? abs(wide) * scale : abs(wide);
+  for (int i = steps - 1; i >= 0; --i) {
+    const Num part = d * std::ldexp(1.0, step_bits * i);
+    const Num next = remainder_step(r, part, !f64);
+    r = f64 ? select(part < (scaled ? 0x1p950 : std::numeric_limits<double>::infinity()), next,
+                     select(part == part, r, part))
+            : next;
   }
-  const Num divisor = abs(y);
-  Num r = abs(x);
-  for (int i = 2; i >= 0; --i) {
-    const Num d = divisor * std::ldexp(1.0, 50 * i);
-    r = select(d < std::numeric_limits<double>::infinity(), remainder_step(r, d), r);
-  }
-  const Num special = select(divisor == std::numeric_limits<double>::infinity(), abs(x), r);
-  return copysign(select(abs(x) < std::numeric_limits<double>::infinity(), special, x - x), x);
+  if (scaled) r = select(abs(wide) < divisor, abs(wide), r / scale);
+  const Num result = with_fmod_specials(wide, divisor, r);
+  return f64 ? result : narrow(result);
 }
 
 }  // namespace fcc::math

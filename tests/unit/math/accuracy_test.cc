@@ -1,6 +1,7 @@
 // Every emitted function against libm one precision up, in ULP: a stride over all floats, random doubles, special
 // values; on each CPU level this machine has, scalar and at vector widths 4, 8 and 16.
-// FCC_MATH_STRIDE=1 tests every one of the 2^32 floats.
+// FCC_MATH_STRIDE=1 tests every one of the 2^32 floats, FCC_MATH_PRINT=1 prints errors and instruction counts.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -10,6 +11,7 @@
 #include <random>
 
 #include "tests/unit/math/jit.h"
+#include "tests/unit/math/ulp.h"
 
 namespace fcc::test {
 namespace {
@@ -65,30 +67,6 @@ const Function kFunctions[] = {
     {UnaryOp::trunc, FCC_BOTH(trunc), 0, 0},
     {UnaryOp::abs, FCC_BOTH(fabs), 0, 0},
 };
-
-// Error of got in units of the last place of T at the exact value; infinite where the kinds differ.
-template <class T, class Exact>
-double ulp_error(T got, Exact exact) {
-  constexpr double kWrong = std::numeric_limits<double>::infinity();
-  if (std::isnan(exact)) return std::isnan(got) ? 0 : kWrong;
-  const T rounded = static_cast<T>(exact);
-  if (got == rounded)
-    return rounded == 0 && exact == 0 && std::signbit(got) != std::signbit(exact) ? kWrong
-           : std::isinf(rounded)
-               ? 0
-               : static_cast<double>(
-                     std::fabs(static_cast<Exact>(got) - exact) /
-                     std::ldexp(Exact{1}, std::max(std::ilogb(rounded == 0 ? std::numeric_limits<T>::min() : rounded),
-                                                   std::numeric_limits<T>::min_exponent - 1) -
-                                              std::numeric_limits<T>::digits + 1));
-  if (std::isnan(got) || std::isinf(exact)) return kWrong;
-  using Limits = std::numeric_limits<T>;
-  const Exact g = std::isinf(got) ? std::copysign(std::ldexp(Exact{1}, Limits::max_exponent), static_cast<Exact>(got))
-                                  : static_cast<Exact>(got);
-  const int exponent = exact == 0 ? Limits::min_exponent - 1
-                                  : std::clamp(std::ilogb(exact), Limits::min_exponent - 1, Limits::max_exponent - 1);
-  return static_cast<double>(std::fabs(g - exact) / std::ldexp(Exact{1}, exponent - Limits::digits + 1));
-}
 
 uint64_t stride() {
   const char* s = std::getenv("FCC_MATH_STRIDE");
@@ -167,20 +145,6 @@ std::vector<double> many_doubles() {
   return v;
 }
 
-struct Worst {
-  double error = 0, at = 0, got = 0, exact = 0;
-};
-
-template <class T, class Exact>
-Worst worst_of(const std::vector<T>& x, const std::vector<T>& got, const std::vector<Exact>& exact) {
-  Worst w;
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double e = ulp_error(got[i], exact[i]);
-    if (e > w.error) w = {e, static_cast<double>(x[i]), static_cast<double>(got[i]), static_cast<double>(exact[i])};
-  }
-  return w;
-}
-
 Emit unary_emit(UnaryOp op) {
   return [op](llvm::IRBuilderBase& b, const MathTarget& t, llvm::Value* x, llvm::Value*) {
     return emit_unary_math(b, t, op, x);
@@ -206,12 +170,12 @@ void check(UnaryOp op, DType dtype, std::vector<T> x, Compute compute, double li
       const ArrayFunction f(level, dtype, width, unary_emit(op));
       ASSERT_TRUE(f.undefined().empty()) << level.cpu << " width " << width << " calls " << f.undefined()[0];
       f(x.data(), x.data(), got.data(), static_cast<int64_t>(x.size()));
-      const Worst w = worst_of(x, got, exact);
-      EXPECT_LE(w.error, limit) << level.cpu << " width " << width << " at " << std::hexfloat << w.at << ": " << w.got
-                                << ", exact " << w.exact;
+      const Worst w = worst_of(got, exact);
+      EXPECT_LE(w.error, limit) << level.cpu << " width " << width << " at " << std::hexfloat << x[w.at] << ": "
+                                << got[w.at] << ", exact " << static_cast<double>(exact[w.at]);
       if (std::getenv("FCC_MATH_PRINT"))
-        printf("%-10s %s %s x%-2d %8.3f ULP at %.9g (%a), %d instructions\n", std::string(loop::name(op)).c_str(),
-               std::string(name(dtype)).c_str(), level.cpu.c_str(), width, w.error, w.at, w.at, f.instructions());
+        fmt::print("{:10} {} {} x{:<2} {:8.3f} ULP at {:.9g}, {} instructions\n", loop::name(op), name(dtype),
+                   level.cpu, width, w.error, x[w.at], f.instructions());
     }
   }
 }
