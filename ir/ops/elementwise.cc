@@ -67,7 +67,7 @@ Expr shift(const FormulaContext& c, In in) {
 Status infer_shift(InferContext& c) {
   const std::string direction = c.attrs.string("direction");
   if (direction != "LEFT" && direction != "RIGHT") return c.fail("direction is \"" + direction + "\", expected \"LEFT\" or \"RIGHT\"");
-  return ops::infer_same_type<ops::kUnsigned>(c);
+  return ops::infer_same_type<ops::kInts>(c);
 }
 
 Expr cast(const FormulaContext& c, In in) { return loop::cast(loop::compute_type(c.out_dtype), in[0]); }
@@ -167,7 +167,7 @@ void register_functions(Registry& r) {
 void register_bits(Registry& r) {
   const auto ints = ops::infer_same_type<ops::kInts>;
   const Arity two{2, 2};
-  add(r, {"BitShift", "a shifted by b bits; bits shifted out are lost", shift, infer_shift, two, {{"direction", AttrType::string, true}}});
+  add(r, {"BitShift", "a shifted by b bits; bits shifted out are lost, signed numbers keep their sign", shift, infer_shift, two, {{"direction", AttrType::string, true}}});
   add(r, {"BitwiseAnd", "a & b", fold<BinaryOp::bit_and>, ints, two});
   add(r, {"BitwiseOr", "a | b", fold<BinaryOp::bit_or>, ints, two});
   add(r, {"BitwiseXor", "a ^ b", fold<BinaryOp::bit_xor>, ints, two});

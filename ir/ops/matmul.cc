@@ -34,18 +34,16 @@ Status infer_matmul(InferContext& c) {
   return {};
 }
 
-// c[m,n] += a[m,k] b[k,n] with strides, in the order that walks b's rows.
+// out[m,n] += a[m,k] b[k,n], in the order that walks rows.
 template <class T>
-struct Matrix {
-  const T* data;
-  int64_t row, column;
-  T at(int64_t i, int64_t j) const { return data[i * row + j * column]; }
-};
-template <class T>
-void multiply_add(Matrix<T> a, Matrix<T> b, T* out, int64_t m, int64_t n, int64_t k_count) {
+void multiply_add(const T* a, const T* b, T* out, int64_t m, int64_t n, int64_t k_count) {
   for (int64_t i = 0; i < m; ++i)
-    for (int64_t k = 0; k < k_count; ++k)
-      for (int64_t j = 0; j < n; ++j) out[i * n + j] = ops::plus(out[i * n + j], ops::times(a.at(i, k), b.at(k, j)));
+    for (int64_t k = 0; k < k_count; ++k) {
+      const T x = a[i * k_count + k];
+      const T* row = b + k * n;
+      T* sums = out + i * n;
+      for (int64_t j = 0; j < n; ++j) sums[j] = ops::plus(sums[j], ops::times(x, row[j]));
+    }
 }
 
 // Strides of an operand's batch axes along the result's batch shape: 0 where broadcast.
@@ -72,7 +70,7 @@ void eval_matmul(EvalContext& c) {
     for_each_index(batch, [&](std::span<const int64_t> index) {
       int64_t at_a = 0, at_b = 0;
       for (size_t d = 0; d < index.size(); ++d) at_a += index[d] * a_strides[d], at_b += index[d] * b_strides[d];
-      multiply_add<T>({x.data() + at_a, k, 1}, {y.data() + at_b, n, 1}, z.data() + done++ * m * n, m, n, k);
+      multiply_add(x.data() + at_a, y.data() + at_b, z.data() + done++ * m * n, m, n, k);
     });
     ops::store(c.out[0], z);
   });
@@ -138,27 +136,32 @@ T scaled(double factor, T x) {
   return static_cast<T>(static_cast<int64_t>(factor * static_cast<double>(x)));
 }
 
+// The elements of a matrix, row by row, transposed when asked.
+template <class T>
+std::vector<T> matrix(const Tensor& t, bool transpose) {
+  std::vector<T> v = ops::numbers<T>(t);
+  if (!transpose) return v;
+  const auto rows = static_cast<size_t>(t.shape()[0]), columns = static_cast<size_t>(t.shape()[1]);
+  std::vector<T> out(v.size());
+  for (size_t i = 0; i < rows; ++i)
+    for (size_t j = 0; j < columns; ++j) out[j * rows + i] = v[i * columns + j];
+  return out;
+}
+
 void eval_gemm(EvalContext& c) {
   const bool ta = c.attrs.flag("transA"), tb = c.attrs.flag("transB");
-  const std::vector<int64_t>&a = c.in[0]->shape(), &b = c.in[1]->shape();
-  const int64_t m = c.out[0].shape()[0], n = c.out[0].shape()[1], k = a[ta ? 0 : 1];
+  const int64_t m = c.out[0].shape()[0], n = c.out[0].shape()[1], k = c.in[0]->shape()[ta ? 0 : 1];
   const double alpha = c.attrs.number("alpha", 1), beta = c.attrs.number("beta", 1);
   ops::with_number(c.in[0]->dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const std::vector<T> x = ops::numbers<T>(*c.in[0]), y = ops::numbers<T>(*c.in[1]);
+    const std::vector<T> x = matrix<T>(*c.in[0], ta), y = matrix<T>(*c.in[1], tb);
     std::vector<T> z(static_cast<size_t>(m * n), T{0});
-    multiply_add<T>({x.data(), ta ? 1 : a[1], ta ? a[1] : 1}, {y.data(), tb ? 1 : b[1], tb ? b[1] : 1}, z.data(), m, n, k);
+    multiply_add(x.data(), y.data(), z.data(), m, n, k);
     for (T& v : z) v = scaled(alpha, v);
     if (c.has(2)) {
       const std::vector<T> bias = ops::numbers<T>(*c.in[2]);
-      std::vector<int64_t> shape = c.in[2]->shape();
-      shape.insert(shape.begin(), 2 - shape.size(), 1);
-      for (int64_t i = 0; i < m; ++i)
-        for (int64_t j = 0; j < n; ++j) {
-          const int64_t at = (shape[0] == 1 ? 0 : i) * shape[1] + (shape[1] == 1 ? 0 : j);
-          T& v = z[static_cast<size_t>(i * n + j)];
-          v = ops::plus(v, scaled(beta, bias[static_cast<size_t>(at)]));
-        }
+      ops::for_each_strided(c.out[0].shape(), ops::broadcast_strides(c.in[2]->shape(), 2),
+                            [&](size_t i, size_t o) { z[i] = ops::plus(z[i], scaled(beta, bias[o])); });
     }
     ops::store(c.out[0], z);
   });

@@ -157,11 +157,7 @@ size_t row_length(const EvalContext& c) {
 template <class F>
 void with_broadcast(std::vector<double>& x, std::span<const int64_t> shape, const Tensor& parameter, F f) {
   const std::vector<double> p = parameter.to_doubles();
-  std::vector<int64_t> strides(shape.size(), 0);
-  const std::vector<int64_t> own = strides_of(parameter.shape());
-  for (size_t d = 0; d < own.size(); ++d)
-    if (parameter.shape()[d] != 1) strides[shape.size() - own.size() + d] = own[d];
-  ops::for_each_strided(shape, strides, [&](size_t i, size_t o) { x[i] = f(x[i], p[o]); });
+  ops::for_each_strided(shape, ops::broadcast_strides(parameter.shape(), shape.size()), [&](size_t i, size_t o) { x[i] = f(x[i], p[o]); });
 }
 
 void eval_layer(EvalContext& c) {

@@ -66,6 +66,14 @@ Lines::Lines(std::span<const int64_t> shape, int64_t axis) : n(shape[static_cast
   }
 }
 
+std::vector<int64_t> broadcast_strides(std::span<const int64_t> operand, size_t result_rank) {
+  std::vector<int64_t> out(result_rank, 0);
+  const std::vector<int64_t> own = strides_of(operand);
+  for (size_t d = 0; d < own.size(); ++d)
+    if (operand[d] != 1) out[result_rank - own.size() + d] = own[d];
+  return out;
+}
+
 void for_each_strided(std::span<const int64_t> shape, std::span<const int64_t> strides,
                       const std::function<void(size_t, size_t)>& visit) {
   const int64_t total = fcc::product(shape);

@@ -21,7 +21,6 @@ struct TypeSet {
 inline constexpr TypeSet kNumbers{[](DType t) { return t != DType::boolean; }, "a number type"};
 inline constexpr TypeSet kFloats{[](DType t) { return is_float(t); }, "a float type"};
 inline constexpr TypeSet kSigned{[](DType t) { return is_float(t) || is_signed_int(t); }, "a signed type"};
-inline constexpr TypeSet kUnsigned{[](DType t) { return is_unsigned_int(t); }, "an unsigned integer type"};
 inline constexpr TypeSet kInts{[](DType t) { return is_int(t); }, "an integer type"};
 inline constexpr TypeSet kBooleans{[](DType t) { return t == DType::boolean; }, "bool"};
 inline constexpr TypeSet kAnything{[](DType) { return true; }, "any type"};
@@ -100,6 +99,8 @@ struct Lines {
   size_t at(size_t first, int64_t k) const { return first + static_cast<size_t>(k * inner); }
 };
 
+// Strides of an operand along a result of that rank: 0 where it is broadcast.
+std::vector<int64_t> broadcast_strides(std::span<const int64_t> operand, size_t result_rank);
 // Visits every index of a shape in row-major order together with an offset that moves by these strides.
 void for_each_strided(std::span<const int64_t> shape, std::span<const int64_t> strides,
                       const std::function<void(size_t flat, size_t offset)>& visit);
