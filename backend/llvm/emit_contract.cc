@@ -1,0 +1,153 @@
+#include "backend/llvm/emitter.h"
+#include "ir/base/check.h"
+
+namespace fcc {
+
+using llvm::ConstantInt;
+using llvm::Value;
+using loop::ContractTile;
+
+static constexpr int64_t kBlock = 16;  // columns of a block, whatever the native width
+
+// A register tile: rows x chunks accumulators of native vectors (times k_split sets), carried as phis around every
+// loop, so that nothing of it touches memory before the epilogue.
+struct Emitter::Tile {
+  const ContractTile& t;
+  DType type;               // of the accumulators
+  int64_t lanes, chunks;    // columns = chunks * lanes
+  std::vector<Value*> row_offsets;  // elements; constants where a_row is one
+  Carried acc;              // [set][row][chunk]
+
+  size_t at(size_t set, int64_t row, int64_t chunk) const {
+    return (set * static_cast<size_t>(t.rows) + static_cast<size_t>(row)) * static_cast<size_t>(chunks) + static_cast<size_t>(chunk);
+  }
+};
+
+static Value* advance(llvm::IRBuilderBase& b, llvm::Type* element, Value* pointer, Value* count, Value* stride) {
+  auto *c = llvm::dyn_cast<ConstantInt>(count), *s = llvm::dyn_cast<ConstantInt>(stride);
+  if ((c && c->isZero()) || (s && s->isZero())) return pointer;
+  return b.CreateGEP(element, pointer, b.CreateMul(count, stride));
+}
+
+void Emitter::emit_contract(const ContractTile& t) {
+  FCC_CHECK(lanes_ == 1, "{}: a contraction inside a vector loop", kernel_.name);
+  FCC_CHECK(t.rows >= 1 && t.cols % kBlock == 0 && t.cols > 0 && t.k_split >= 1, "{}: tile {}x{}", kernel_.name, t.rows, t.cols);
+  ScopeGuard scope(*this, true);
+  const DType type = kernel_.vars[t.acc_var].type;
+  const int64_t lanes = std::min(target_.lanes(byte_size(type)), kBlock);
+  Tile tile{t, type, lanes, t.cols / lanes, {}, {}};
+  llvm::Constant* zero = arith_.reduce_identity(loop::ReduceOp::add, type);
+  tile.acc.assign(static_cast<size_t>(t.k_split) * static_cast<size_t>(t.rows) * static_cast<size_t>(tile.chunks),
+                  splat(b_, zero, lanes));
+  Value* row = value(t.a_row);
+  for (int64_t r = 0; r < t.rows; ++r) tile.row_offsets.push_back(b_.CreateMul(row, b_.getInt64(static_cast<uint64_t>(r))));
+  Value* a = pointer_at(t.a, offset_of(poly(t.a_base)));
+  Value* b = pointer_at(t.b, offset_of(poly(t.b_base)));
+  contract_level(tile, 0, a, b);
+  join_sets(tile);
+  ++epoch_;
+  contract_epilogue(tile);
+}
+
+void Emitter::contract_level(Tile& tile, size_t level, Value* a, Value* b) {
+  const auto& reductions = tile.t.reductions;
+  if (level == reductions.size()) return contract_step(tile, 0, a, b);
+  if (!reductions[level].unroll) return contract_loop(tile, level, a, b);
+  const auto& r = reductions[level];
+  auto* extent = llvm::dyn_cast<ConstantInt>(value(r.extent));
+  FCC_CHECK(extent, "{}: an unrolled reduction needs a constant extent", kernel_.name);
+  llvm::Type *a_type = memory_type(context_, kernel_.buffers[tile.t.a].dtype), *b_type = memory_type(context_, kernel_.buffers[tile.t.b].dtype);
+  Value *a_stride = value(r.a_stride), *b_stride = value(r.b_stride);
+  const bool innermost = level + 1 == reductions.size();
+  for (int64_t k = 0; k < extent->getSExtValue(); ++k) {
+    Value* count = b_.getInt64(static_cast<uint64_t>(k));
+    Value *ak = advance(b_, a_type, a, count, a_stride), *bk = advance(b_, b_type, b, count, b_stride);
+    if (innermost) contract_step(tile, static_cast<size_t>(k % tile.t.k_split), ak, bk);
+    else contract_level(tile, level + 1, ak, bk);
+  }
+}
+
+void Emitter::contract_loop(Tile& tile, size_t level, Value* a, Value* b) {
+  const auto& r = tile.t.reductions[level];
+  llvm::Type *a_type = memory_type(context_, kernel_.buffers[tile.t.a].dtype), *b_type = memory_type(context_, kernel_.buffers[tile.t.b].dtype);
+  Value *a_stride = value(r.a_stride), *b_stride = value(r.b_stride), *extent = value(r.extent);
+  const bool innermost = level + 1 == tile.t.reductions.size();
+  const int64_t sets = innermost ? tile.t.k_split : 1;
+  auto at = [&](Value* i, int64_t k) {
+    Value* shift = b_.getInt64(static_cast<uint64_t>(k));
+    Value* ak = advance(b_, a_type, advance(b_, a_type, a, i, a_stride), shift, a_stride);
+    Value* bk = advance(b_, b_type, advance(b_, b_type, b, i, b_stride), shift, b_stride);
+    if (innermost) contract_step(tile, static_cast<size_t>(k), ak, bk);
+    else contract_level(tile, level + 1, ak, bk);
+  };
+  Value* whole = extent;
+  if (sets > 1) whole = b_.CreateSub(extent, b_.CreateURem(extent, b_.getInt64(static_cast<uint64_t>(sets))));
+  counted_loop(b_.getInt64(0), whole, sets, tile.acc, nullptr, [&](Value* i) {
+    for (int64_t k = 0; k < sets; ++k) at(i, k);
+  });
+  if (sets == 1) return;
+  if (auto* n = llvm::dyn_cast<ConstantInt>(extent)) {
+    for (int64_t k = 0; k < n->getSExtValue() % sets; ++k) at(whole, k);
+    return;
+  }
+  counted_loop(whole, extent, 1, tile.acc, nullptr, [&](Value* i) { at(i, 0); });
+}
+
+void Emitter::contract_step(Tile& tile, size_t set, Value* a, Value* b) {
+  const ContractTile& t = tile.t;
+  const DType a_dtype = kernel_.buffers[t.a].dtype, b_dtype = kernel_.buffers[t.b].dtype;
+  llvm::Type *a_type = memory_type(context_, a_dtype), *b_type = memory_type(context_, b_dtype);
+  std::vector<Value*> columns;
+  for (int64_t c = 0; c < tile.chunks; ++c) {
+    Value* p = c ? b_.CreateConstGEP1_64(b_type, b, static_cast<uint64_t>(c * tile.lanes)) : b;
+    auto* load = b_.CreateAlignedLoad(with_lanes(b_type, tile.lanes), p, llvm::Align(static_cast<uint64_t>(byte_size(b_dtype))));
+    tag(load, t.b);
+    columns.push_back(arith_.cast(b_dtype, tile.type, arith_.from_memory(b_dtype, load)));
+  }
+  for (int64_t r = 0; r < t.rows; ++r) {
+    Value* p = r ? b_.CreateGEP(a_type, a, tile.row_offsets[static_cast<size_t>(r)]) : a;
+    auto* load = b_.CreateAlignedLoad(a_type, p, llvm::Align(static_cast<uint64_t>(byte_size(a_dtype))));
+    tag(load, t.a);
+    Value* scalar = arith_.cast(a_dtype, tile.type, arith_.from_memory(a_dtype, load));
+    Value* row = splat(b_, scalar, tile.lanes);
+    for (int64_t c = 0; c < tile.chunks; ++c) {
+      Value*& acc = tile.acc[tile.at(set, r, c)];
+      if (is_float(tile.type)) acc = arith_.fma(row, columns[static_cast<size_t>(c)], acc);
+      else acc = b_.CreateAdd(b_.CreateMul(row, columns[static_cast<size_t>(c)]), acc);
+    }
+  }
+}
+
+void Emitter::join_sets(Tile& tile) {
+  const size_t one = static_cast<size_t>(tile.t.rows) * static_cast<size_t>(tile.chunks);
+  for (auto sets = static_cast<size_t>(tile.t.k_split); sets > 1;) {
+    const size_t half = (sets + 1) / 2;
+    for (size_t s = half; s < sets; ++s)
+      for (size_t i = 0; i < one; ++i) {
+        Value*& low = tile.acc[(s - half) * one + i];
+        low = arith_.reduce_step(loop::ReduceOp::add, tile.type, low, tile.acc[s * one + i]);
+      }
+    sets = half;
+  }
+  tile.acc.resize(one);
+}
+
+// Columns outside, so that what depends on the column alone (a bias) is loaded once and few registers are live.
+void Emitter::contract_epilogue(Tile& tile) {
+  const ContractTile& t = tile.t;
+  for (int64_t c = 0; c < tile.chunks; ++c) {
+    ScopeGuard column(*this, true);
+    LaneGuard context(*this, tile.lanes, nullptr);
+    bind_uniform(t.block_var, b_.getInt64(static_cast<uint64_t>(c * tile.lanes / kBlock)));
+    bind_lane(t.lane_var, b_.getInt64(static_cast<uint64_t>(c * tile.lanes % kBlock)), 0, true, 0);
+    for (int64_t r = 0; r < t.rows; ++r) {
+      ScopeGuard row(*this, true);
+      bind_uniform(t.row_var, b_.getInt64(static_cast<uint64_t>(r)));
+      Value* acc = tile.acc[tile.at(0, r, c)];
+      binding(t.acc_var) = {.scalar = nullptr, .vector = acc, .facts = {.varies = true, .linear = false}, .depth = scopes_.size() - 1};
+      emit(t.epilogue);
+    }
+  }
+}
+
+}  // namespace fcc

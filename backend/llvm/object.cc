@@ -1,0 +1,148 @@
+#include "backend/llvm/object.h"
+
+#include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/IR/Module.h>
+#include <llvm/IR/Verifier.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Target/TargetMachine.h>
+#include <llvm/Transforms/InstCombine/InstCombine.h>
+#include <llvm/Transforms/Scalar/EarlyCSE.h>
+#include <llvm/Transforms/Scalar/LICM.h>
+#include <llvm/Transforms/Scalar/LoopPassManager.h>
+#include <llvm/Transforms/Scalar/SROA.h>
+#include <llvm/Transforms/Scalar/SimplifyCFG.h>
+#include <llvm/Transforms/Utils/Cloning.h>
+
+#include <mutex>
+
+#include "backend/llvm/emit.h"
+#include "ir/base/check.h"
+
+namespace fcc {
+
+namespace {
+
+const llvm::Target* find_target(const std::string& triple) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+  });
+  std::string error;
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple, error);
+  FCC_CHECK(target, "{}", error);
+  return target;
+}
+
+std::unique_ptr<llvm::TargetMachine> make_machine(const Target& t) {
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Strict;  // a*b+c stays two roundings unless it says fma
+  options.UniqueSectionNames = true;
+  std::unique_ptr<llvm::TargetMachine> machine(find_target(t.triple)->createTargetMachine(
+      t.triple, t.cpu, t.features, options, llvm::Reloc::PIC_, llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
+  FCC_CHECK(machine, "no code generator for {}", t.triple);
+  return machine;
+}
+
+// Only what straightens the emitter's own output. Vectors, unrolling and loop order are final already, so none of
+// the passes that would decide them again.
+void optimise(llvm::Module& module, llvm::TargetMachine& machine) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager graph;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine);
+  // Without library knowledge no pass invents a call such as exp2 or fmin.
+  llvm::TargetLibraryInfoImpl library(llvm::Triple(module.getTargetTriple()));
+  library.disableAllFunctions();
+  functions.registerPass([&] { return llvm::TargetLibraryAnalysis(library); });
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(graph);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, graph, modules);
+
+  llvm::FunctionPassManager passes;
+  passes.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
+  passes.addPass(llvm::EarlyCSEPass(true));
+  passes.addPass(llvm::SimplifyCFGPass());
+  passes.addPass(llvm::InstCombinePass());
+  passes.addPass(llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), true));
+  passes.addPass(llvm::EarlyCSEPass(true));
+  passes.addPass(llvm::InstCombinePass());
+  passes.addPass(llvm::SimplifyCFGPass());
+  llvm::ModulePassManager pipeline;
+  pipeline.addPass(llvm::createModuleToFunctionPassAdaptor(std::move(passes)));
+  pipeline.run(module, modules);
+}
+
+std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType kind) {
+  llvm::SmallVector<char, 0> buffer;
+  llvm::raw_svector_ostream out(buffer);
+  llvm::legacy::PassManager passes;
+  llvm::TargetLibraryInfoImpl library(llvm::Triple(module.getTargetTriple()));
+  library.disableAllFunctions();
+  passes.add(new llvm::TargetLibraryInfoWrapperPass(library));
+  const bool refused = machine.addPassesToEmitFile(passes, out, nullptr, kind);
+  FCC_CHECK(!refused, "LLVM cannot write this kind of file");
+  passes.run(module);
+  return {buffer.begin(), buffer.end()};
+}
+
+std::string print(const llvm::Module& module) {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  module.print(out, nullptr);
+  return text;
+}
+
+void check(const llvm::Module& module) {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  const bool broken = llvm::verifyModule(module, &out);
+  FCC_CHECK(!broken, "emitted IR is broken: {}\n{}", out.str(), print(module));
+}
+
+}  // namespace
+
+void prepare_module(llvm::Module& module, const Target& target) {
+  module.setTargetTriple(target.triple);
+  module.setDataLayout(make_machine(target)->createDataLayout());
+  module.setPICLevel(llvm::PICLevel::SmallPIC);
+}
+
+std::string compile_module(llvm::Module& module, const Target& target, const CompileKernelOptions& options, CompiledKernel* texts) {
+  std::unique_ptr<llvm::TargetMachine> machine = make_machine(target);
+  check(module);
+  optimise(module, *machine);
+  if (options.want_ir) texts->ir = print(module);
+  if (options.want_asm) {
+    std::unique_ptr<llvm::Module> copy = llvm::CloneModule(module);
+    texts->assembly = generate(*copy, *machine, llvm::CodeGenFileType::AssemblyFile);
+  }
+  return generate(module, *machine, llvm::CodeGenFileType::ObjectFile);
+}
+
+Result<CompiledKernel> compile_kernel(const loop::Kernel& kernel, const Target& target, std::span<const std::string> symbol_names,
+                                      const std::map<std::string, int32_t>& faults, const std::string& function_name,
+                                      const CompileKernelOptions& options) {
+  llvm::LLVMContext context;
+  llvm::Module module("kernel", context);
+  prepare_module(module, target);
+  CompiledKernel result;
+  const Emitted emitted = emit_kernel(module, kernel, {target, symbol_names, faults, function_name});
+  result.scratch_bytes = emitted.scratch_bytes;
+  result.object = compile_module(module, target, options, &result);
+  return result;
+}
+
+}  // namespace fcc
