@@ -1,6 +1,5 @@
 #include "tools/compiled_model.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace fcc {
@@ -51,37 +50,6 @@ std::vector<std::string> CompiledModel::output_names() const {
   std::vector<std::string> names;
   for (uint32_t i = 0; i < table().n_outputs; ++i) names.emplace_back(table().outputs[i].name);
   return names;
-}
-
-std::vector<int64_t> CompiledModel::input_shape(size_t input, const DimSizes& given, DimSizes* assumed) const {
-  const fcc_slot& slot = table().inputs[input];
-  std::vector<int64_t> shape;
-  for (const fcc_size& size : std::span(slot.dims, slot.rank)) {
-    if (size.kind == FCC_SIZE_FIXED) {
-      shape.push_back(size.value);
-      continue;
-    }
-    FCC_CHECK(size.kind == FCC_SIZE_SYMBOL && size.index < table().n_symbols, "input {} has a derived size", slot.name);
-    const fcc_symbol& symbol = table().symbols[size.index];
-    auto found = given.find(symbol.name);
-    shape.push_back(found != given.end() ? found->second : std::max<int64_t>(symbol.min, 1));
-    if (found == given.end() && assumed) assumed->emplace(symbol.name, shape.back());
-  }
-  return shape;
-}
-
-Status CompiledModel::check_dims(const DimSizes& given) const {
-  std::vector<std::string> known;
-  for (uint32_t i = 0; i < table().n_symbols; ++i) {
-    if (table().symbols[i].origin == 0) known.emplace_back(table().symbols[i].name);
-  }
-  for (const auto& [name, size] : given) {
-    if (std::ranges::find(known, name) != known.end()) continue;
-    return fail(
-        fmt::format("--dim {}={}: the model has no open dimension \"{}\"", name, size, name), {},
-        known.empty() ? "all its sizes are fixed" : fmt::format("its open dimensions: {}", fmt::join(known, ", ")));
-  }
-  return {};
 }
 
 Status CompiledModel::bind(std::span<const Tensor> inputs) {

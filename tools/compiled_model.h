@@ -2,7 +2,6 @@
 // A compiled model in use: the runtime's C interface in the tools' terms, Tensors in and out, sentences for faults.
 //
 // Programs use fcc.hpp; the tools need Tensor, Diagnostic and a look at every table, so they stand on fcc.h itself.
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,9 +10,6 @@
 #include "ir/tensor.h"
 
 namespace fcc {
-
-// Sizes given on the command line for open dimensions: N=64.
-using DimSizes = std::map<std::string, int64_t>;
 
 struct ModelOptions {
   int threads = 0;    // 0: the runtime's default
@@ -30,12 +26,6 @@ class CompiledModel {
   fcc_session* session() const { return session_.get(); }
   std::vector<std::string> input_names() const;
   std::vector<std::string> output_names() const;
-
-  // The shape of an input with open dimensions replaced; one that is not given gets its smallest size, at least 1,
-  // and is noted in `assumed`.
-  std::vector<int64_t> input_shape(size_t input, const DimSizes& given, DimSizes* assumed) const;
-  // A size the entry has no open dimension for is a fault of the caller.
-  Status check_dims(const DimSizes& given) const;
 
   // bind + call + copies of the outputs, all in table order. Inputs must outlive later call()s.
   Status bind(std::span<const Tensor> inputs);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
+#include <set>
 
 #include "tools/npy.h"
 
@@ -37,6 +39,54 @@ Result<size_t> find_input(const std::string& argument, const std::vector<WantedI
   std::string_view near = nearest_name(given, names);
   return fail(fmt::format("-i {}: the model has no input \"{}\"", argument, given), {},
               near.empty() ? all : fmt::format("did you mean \"{}\"?", near));
+}
+
+Status check_sizes(const DimSizes& sizes, const std::vector<WantedInput>& wanted) {
+  std::set<std::string> known;
+  for (const WantedInput& w : wanted) {
+    for (const WantedDim& d : w.dims) {
+      if (!d.symbol.empty()) known.insert(d.symbol);
+    }
+  }
+  for (const auto& [name, size] : sizes) {
+    if (known.contains(name)) continue;
+    return fail(
+        fmt::format("{}={}: the model has no open dimension \"{}\"", name, size, name), {},
+        known.empty() ? "all its sizes are fixed" : fmt::format("its open dimensions: {}", fmt::join(known, ", ")));
+  }
+  return {};
+}
+
+// The inputs that have a file; the open dimensions their shapes tell go to `sizes`.
+Result<std::vector<std::optional<Tensor>>> read_inputs(const std::vector<std::string>& files,
+                                                       const std::vector<WantedInput>& wanted, DimSizes* sizes) {
+  std::vector<std::optional<Tensor>> tensors(wanted.size());
+  for (const std::string& argument : files) {
+    std::string path;
+    FCC_TRY(size_t k, find_input(argument, wanted, &path));
+    if (tensors[k]) return fail(fmt::format("-i {}: the input \"{}\" was given twice", argument, wanted[k].name));
+    FCC_TRY(Tensor raw, read_npy(path));
+    FCC_TRY(Tensor tensor, as_dtype(raw, wanted[k].dtype, path));
+    for (size_t d = 0; d < std::min(wanted[k].dims.size(), tensor.shape().size()); ++d) {
+      if (!wanted[k].dims[d].symbol.empty()) sizes->insert_or_assign(wanted[k].dims[d].symbol, tensor.shape()[d]);
+    }
+    tensors[k] = std::move(tensor);
+  }
+  return tensors;
+}
+
+std::vector<int64_t> shape_of(const WantedInput& input, int64_t usual_size, DimSizes* sizes, DimSizes* assumed) {
+  std::vector<int64_t> shape;
+  for (const WantedDim& d : input.dims) {
+    if (d.symbol.empty()) {
+      shape.push_back(d.size);
+      continue;
+    }
+    auto [entry, added] = sizes->try_emplace(d.symbol, std::clamp(usual_size, d.min, std::max(d.min, d.max)));
+    if (added) assumed->insert(*entry);
+    shape.push_back(entry->second);
+  }
+  return shape;
 }
 
 std::string scaled(double n, double base, std::span<const char* const> units) {
@@ -75,25 +125,38 @@ RandomRange parse_range(const std::string& text, uint64_t seed) {
   return range;
 }
 
-Result<std::vector<Tensor>> gather_inputs(const std::vector<std::string>& files, const std::vector<WantedInput>& wanted,
-                                          const RandomRange* random) {
-  std::vector<std::string> paths(wanted.size());
-  for (const std::string& argument : files) {
-    std::string path;
-    FCC_TRY(size_t k, find_input(argument, wanted, &path));
-    if (!paths[k].empty())
-      return fail(fmt::format("-i {}: the input \"{}\" was given twice", argument, wanted[k].name));
-    paths[k] = path;
+std::vector<WantedInput> wanted_inputs(const CompiledModel& model) {
+  const fcc_entry& table = model.table();
+  std::vector<WantedInput> wanted;
+  for (const fcc_slot& slot : std::span(table.inputs, table.n_inputs)) {
+    WantedInput input{.name = slot.name, .dtype = static_cast<DType>(slot.dtype), .dims = {}};
+    for (const fcc_size& size : std::span(slot.dims, slot.rank)) {
+      if (size.kind == FCC_SIZE_FIXED) {
+        input.dims.push_back({.size = size.value, .symbol = {}});
+        continue;
+      }
+      FCC_CHECK(size.kind == FCC_SIZE_SYMBOL && size.index < table.n_symbols, "input {} has a derived size", slot.name);
+      const fcc_symbol& symbol = table.symbols[size.index];
+      input.dims.push_back({.size = 0, .symbol = symbol.name, .min = symbol.min, .max = symbol.max});
+    }
+    wanted.push_back(std::move(input));
   }
+  return wanted;
+}
+
+Result<std::vector<Tensor>> gather_inputs(const InputSource& source, const std::vector<WantedInput>& wanted,
+                                          DimSizes* assumed) {
+  FCC_CHECKED(check_sizes(source.sizes, wanted));
+  DimSizes sizes = source.sizes;
+  FCC_TRY(std::vector<std::optional<Tensor>> given, read_inputs(source.files, wanted, &sizes));
   std::vector<Tensor> tensors;
   std::vector<std::string> missing;
   for (size_t k = 0; k < wanted.size(); ++k) {
-    if (!paths[k].empty()) {
-      FCC_TRY(Tensor t, read_npy(paths[k]));
-      FCC_TRY(Tensor typed, as_dtype(t, wanted[k].dtype, paths[k]));
-      tensors.push_back(typed);
-    } else if (random) {
-      tensors.push_back(random_tensor(wanted[k].name, wanted[k].dtype, wanted[k].shape, *random));
+    if (given[k]) {
+      tensors.push_back(*given[k]);
+    } else if (source.random) {
+      tensors.push_back(random_tensor(wanted[k].name, wanted[k].dtype,
+                                      shape_of(wanted[k], source.usual_size, &sizes, assumed), *source.random));
     } else {
       missing.push_back(fmt::format("{} ({})", wanted[k].name, name(wanted[k].dtype)));
     }
@@ -102,16 +165,6 @@ Result<std::vector<Tensor>> gather_inputs(const std::vector<std::string>& files,
   return fail(fmt::format("no data for {} of the model's {} inputs: {}", missing.size(), wanted.size(),
                           fmt::join(missing, ", ")),
               {}, "give a file for each, -i NAME=x.npy, or --random");
-}
-
-std::vector<WantedInput> wanted_inputs(const CompiledModel& model, const DimSizes& given, DimSizes* assumed) {
-  std::vector<WantedInput> wanted;
-  const std::vector<std::string> names = model.input_names();
-  for (size_t k = 0; k < names.size(); ++k) {
-    wanted.push_back(
-        {names[k], static_cast<DType>(model.table().inputs[k].dtype), model.input_shape(k, given, assumed)});
-  }
-  return wanted;
 }
 
 void ThreadOption::add(CLI::App& app) {

@@ -1,29 +1,44 @@
 #pragma once
 // Argument forms that several commands share: NAME=SIZE for open dimensions, NAME=FILE.npy for inputs, ranges.
+#include <map>
+
 #include "tools/compiled_model.h"
 #include "tools/fcc/command.h"
 #include "tools/random_input.h"
 
 namespace fcc {
 
+// Sizes for open dimensions.
+using DimSizes = std::map<std::string, int64_t>;
 // "N=64": throws UsageError on any other form.
 DimSizes parse_dim_sizes(const std::vector<std::string>& texts);
 // "-1..1"
 RandomRange parse_range(const std::string& text, uint64_t seed);
 
 // What a model wants, from whichever table describes it.
+struct WantedDim {
+  int64_t size = 0;    // when symbol is empty
+  std::string symbol;  // of an open dimension
+  int64_t min = 0, max = INT64_MAX;
+};
 struct WantedInput {
   std::string name;
   DType dtype;
-  std::vector<int64_t> shape;  // used when no file is given
+  std::vector<WantedDim> dims;
 };
-// -i NAME=x.npy, or -i x.npy for the only input. Inputs without a file are random; files for unknown inputs, files
-// of the wrong type and unreadable files are refused. `random_allowed` false: every input needs a file.
-Result<std::vector<Tensor>> gather_inputs(const std::vector<std::string>& files, const std::vector<WantedInput>& wanted,
-                                          const RandomRange* random);
+std::vector<WantedInput> wanted_inputs(const CompiledModel&);
 
-// Shapes by --dim, else the smallest size; what was not given is noted in `assumed`.
-std::vector<WantedInput> wanted_inputs(const CompiledModel&, const DimSizes& given, DimSizes* assumed);
+// Where inputs come from: -i NAME=x.npy (-i x.npy for the only input), else random.
+struct InputSource {
+  std::vector<std::string> files;
+  const RandomRange* random = nullptr;  // null: every input needs a file
+  DimSizes sizes;                       // of open dimensions, for random inputs
+  int64_t usual_size = 1;               // of those that neither `sizes` nor a file tells, inside their bounds
+};
+// One tensor for each input. Files for unknown inputs, of another type, or unreadable, are refused; their shapes
+// are the model's to judge. `assumed` receives the sizes that nobody gave.
+Result<std::vector<Tensor>> gather_inputs(const InputSource&, const std::vector<WantedInput>& wanted,
+                                          DimSizes* assumed);
 
 struct ThreadOption {
   int threads = 0;

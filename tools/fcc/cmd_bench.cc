@@ -164,9 +164,9 @@ Result<ExitCode> bench(const BenchOptions& options) {
   FCC_TRY(CompiledModel model,
           CompiledModel::open(options.model, {.threads = options.threads.threads, .entry = options.entry}));
   timing.load_ns = ns_since(start);
-  FCC_CHECKED(model.check_dims(given));
+  const InputSource source{.files = options.inputs, .random = &range, .sizes = given};
   DimSizes assumed;
-  FCC_TRY(std::vector<Tensor> inputs, gather_inputs(options.inputs, wanted_inputs(model, given, &assumed), &range));
+  FCC_TRY(std::vector<Tensor> inputs, gather_inputs(source, wanted_inputs(model), &assumed));
   if (!assumed.empty()) fmt::print(stderr, "assumed {}; choose with --dim\n", text(assumed));
 
   const Clock::time_point first = Clock::now();

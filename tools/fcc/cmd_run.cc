@@ -47,11 +47,10 @@ Result<ExitCode> run(const RunOptions& options) {
   const RandomRange range = parse_range(options.range, options.seed);
   FCC_TRY(CompiledModel model,
           CompiledModel::open(options.model, {.threads = options.threads.threads, .entry = options.entry}));
-  FCC_CHECKED(model.check_dims(given));
+  const InputSource source{.files = options.inputs, .random = options.random ? &range : nullptr, .sizes = given};
   DimSizes assumed;
-  FCC_TRY(std::vector<Tensor> inputs,
-          gather_inputs(options.inputs, wanted_inputs(model, given, &assumed), options.random ? &range : nullptr));
-  if (options.random && !assumed.empty()) fmt::print(stderr, "assumed {}; choose with --dim\n", text(assumed));
+  FCC_TRY(std::vector<Tensor> inputs, gather_inputs(source, wanted_inputs(model), &assumed));
+  if (!assumed.empty()) fmt::print(stderr, "assumed {}; choose with --dim\n", text(assumed));
 
   FCC_TRY(std::vector<Tensor> outputs, model.run(inputs));
   FCC_CHECKED(make_folder(options.folder));

@@ -19,6 +19,7 @@ struct OptionDoc {
 
 std::string argument_of(const CLI::Option& option) {
   std::string type = option.get_type_name();
+  type.resize(std::min(type.find(':'), type.size()));  // CLI11 appends what its validators check
   if (option.get_items_expected_max() == 0) return "";
   return type.empty() ? "VALUE" : type;
 }

@@ -11,12 +11,12 @@ namespace fcc {
 std::span<const Command> commands() {
   static const std::vector<Command> list = {
 #ifdef FCC_WITH_DRIVER
-      compile_command(), check_command(), info_command(),
+      compile_command(), info_command(), verify_command(), dump_command(),
+#endif
+#ifdef FCC_WITH_FRONTEND
+      check_command(),   test_command(),
 #endif
       run_command(),     bench_command(),
-#ifdef FCC_WITH_DRIVER
-      verify_command(),  test_command(),  dump_command(),
-#endif
   };
   return list;
 }

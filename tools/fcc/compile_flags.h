@@ -1,0 +1,22 @@
+#pragma once
+// The options of compiling, for the commands that compile: fcc itself, verify and dump.
+#include "tools/driver/compile.h"
+#include "tools/fcc/command.h"
+
+namespace fcc {
+
+class CompileFlags {
+ public:
+  void add(CLI::App& app);
+  // Throws UsageError when a dimension is malformed or a pass does not exist; a diagnostic for a bad target.
+  Result<CompileOptions> options() const;
+
+ private:
+  CompileOptions options_;
+  std::string target_ = "host";
+};
+
+// A line on stderr for each thing what the driver assumed or ignored.
+void print_notes(const CompileReport&);
+
+}  // namespace fcc
