@@ -29,8 +29,10 @@ std::string without_spaces(std::string s) {
 std::vector<std::string> split(const std::string& s) {
   std::vector<std::string> parts(1);
   for (char ch : s) {
-    if (ch == ',') parts.emplace_back();
-    else parts.back() += ch;
+    if (ch == ',')
+      parts.emplace_back();
+    else
+      parts.back() += ch;
   }
   return parts;
 }
@@ -59,8 +61,10 @@ Labels implicit_result(const std::vector<Labels>& terms) {
     for (int label : t) ++uses[label];
   Labels ellipsis, letters;
   for (auto [label, n] : uses) {  // sorted
-    if (label > 127) ellipsis.push_back(label);
-    else if (n == 1) letters.push_back(label);
+    if (label > 127)
+      ellipsis.push_back(label);
+    else if (n == 1)
+      letters.push_back(label);
   }
   ellipsis.insert(ellipsis.end(), letters.begin(), letters.end());
   return ellipsis;
@@ -70,12 +74,14 @@ Parsed parse_terms(const std::string& left, std::span<const int64_t> ranks, int6
   Equation eq;
   const std::vector<std::string> parts = split(left);
   if (parts.size() != ranks.size())
-    return std::unexpected("names " + std::to_string(parts.size()) + " operands, the node has " + std::to_string(ranks.size()));
+    return std::unexpected("names " + std::to_string(parts.size()) + " operands, the node has " +
+                           std::to_string(ranks.size()));
   for (size_t k = 0; k < parts.size(); ++k) {
     const bool ellipsis = parts[k].find("...") != std::string::npos;
     const int64_t named = static_cast<int64_t>(parts[k].size()) - (ellipsis ? 3 : 0), rest = ranks[k] - named;
     if (rest < 0 || (!ellipsis && rest != 0))
-      return std::unexpected("gives operand " + std::to_string(k) + " " + std::to_string(named) + " axes (\"" + parts[k] + "\"), it has " + std::to_string(ranks[k]));
+      return std::unexpected("gives operand " + std::to_string(k) + " " + std::to_string(named) + " axes (\"" +
+                             parts[k] + "\"), it has " + std::to_string(ranks[k]));
     auto labels = parse_term(parts[k], rest);
     if (!labels) return std::unexpected(labels.error());
     if (ellipsis) widest_ellipsis = std::max(widest_ellipsis, rest);
@@ -140,13 +146,18 @@ Status infer_einsum(InferContext& c) {
   }
   const std::string equation = c.attrs.string("equation");
   Parsed eq = parse(equation, ranks_of(c.n_in(), [&](size_t k) { return c.rank(k); }));
-  if (!eq) return c.fail("equation \"" + equation + "\" " + eq.error(), "one term an operand, one letter an axis: \"ij,jk->ik\"");
+  if (!eq)
+    return c.fail("equation \"" + equation + "\" " + eq.error(),
+                  "one term an operand, one letter an axis: \"ij,jk->ik\"");
   std::string fault;
-  const std::map<int, SymExpr> extents = extents_of(*eq, [&](size_t k) -> const Dims& { return c.dims(k); },
+  const std::map<int, SymExpr> extents = extents_of(
+      *eq, [&](size_t k) -> const Dims& { return c.dims(k); },
       [&](size_t k, int label, const SymExpr& known, const SymExpr& dim) {
         if (!ops::clash(known, dim)) return;
-        const std::string axis = label > 127 ? "an axis of the ellipsis" : std::string("\"") + static_cast<char>(label) + "\"";
-        fault = "operand " + std::to_string(k) + " has " + dim.text() + " for " + axis + ", an axis before it has " + known.text();
+        const std::string axis =
+            label > 127 ? "an axis of the ellipsis" : std::string("\"") + static_cast<char>(label) + "\"";
+        fault = "operand " + std::to_string(k) + " has " + dim.text() + " for " + axis + ", an axis before it has " +
+                known.text();
       });
   if (!fault.empty()) return c.fail(fault, "axes of one letter must have one extent");
   Dims out;
@@ -191,15 +202,19 @@ void eval_einsum_as(EvalContext& c, const Equation& eq) {
 }
 
 void eval_einsum(EvalContext& c) {
-  const Equation eq = parse(c.attrs.string("equation"), ranks_of(c.in.size(), [&](size_t k) { return c.in[k]->rank(); })).value();
+  const Equation eq =
+      parse(c.attrs.string("equation"), ranks_of(c.in.size(), [&](size_t k) { return c.in[k]->rank(); })).value();
   ops::with_number(c.in[0]->dtype(), [&](auto zero) { eval_einsum_as<decltype(zero)>(c, eq); });
 }
 
 Expr define_einsum(DefineContext& c, size_t, In index) {
   const size_t n = c.in_types.size();
   const Equation eq = parse(c.attrs->string("equation"), ranks_of(n, [&](size_t k) { return c.rank(k); })).value();
-  const std::map<int, SymExpr> extents = extents_of(eq, [&](size_t k) -> const Dims& { return c.dims(k); },
-      [&](size_t, int, const SymExpr& known, const SymExpr& dim) { ops::require_equal(c, known, dim, "axes of one letter of an Einsum differ"); });
+  const std::map<int, SymExpr> extents = extents_of(
+      eq, [&](size_t k) -> const Dims& { return c.dims(k); },
+      [&](size_t, int, const SymExpr& known, const SymExpr& dim) {
+        ops::require_equal(c, known, dim, "axes of one letter of an Einsum differ");
+      });
   std::map<int, Expr> position;
   for (size_t i = 0; i < index.size(); ++i) position[eq.result[i]] = index[i];
   std::vector<Expr> sizes;
@@ -209,7 +224,8 @@ Expr define_einsum(DefineContext& c, size_t, In index) {
     Expr term;
     for (size_t k = 0; k < n; ++k) {
       std::vector<Expr> at;
-      for (size_t d = 0; d < eq.terms[k].size(); ++d) at.push_back(c.dims(k)[d].is(1) ? loop::index(0) : position.at(eq.terms[k][d]));
+      for (size_t d = 0; d < eq.terms[k].size(); ++d)
+        at.push_back(c.dims(k)[d].is(1) ? loop::index(0) : position.at(eq.terms[k][d]));
       term = term ? term * c.in(k, at) : c.in(k, at);
     }
     return term;
@@ -219,8 +235,14 @@ Expr define_einsum(DefineContext& c, size_t, In index) {
 }  // namespace
 
 void register_einsum(Registry& r) {
-  r.add({.name = "Einsum", .doc = "sum of products of operands, axes named by letters", .attrs = {{"equation", AttrType::string, true}}, .in = {1, -1}, .out = {1, 1},
-         .infer = infer_einsum, .eval = eval_einsum, .define = define_einsum});
+  r.add({.name = "Einsum",
+         .doc = "sum of products of operands, axes named by letters",
+         .attrs = {{"equation", AttrType::string, true}},
+         .in = {1, -1},
+         .out = {1, 1},
+         .infer = infer_einsum,
+         .eval = eval_einsum,
+         .define = define_einsum});
 }
 
 }  // namespace fcc

@@ -22,7 +22,9 @@ Expr fold(const FormulaContext&, In in) {
   return e;
 }
 
-Expr mean(const FormulaContext& c, In in) { return fold<BinaryOp::add>(c, in) / number(in[0], static_cast<double>(in.size())); }
+Expr mean(const FormulaContext& c, In in) {
+  return fold<BinaryOp::add>(c, in) / number(in[0], static_cast<double>(in.size()));
+}
 
 // fmod=1: sign of the dividend, as C's fmod; fmod=0: sign of the divisor, as Python's %.
 Expr modulo(const FormulaContext& c, In in) {
@@ -56,7 +58,8 @@ Status infer_clip(InferContext& c) {
     if (!c.has(k)) continue;
     FCC_CHECKED(ops::require_same_type(c, k, kNames[k]));
     if (c.rank(k) > std::min<int64_t>(c.rank(0), 1) || (c.rank(k) == 1 && !c.dims(k)[0].is(1)))
-      return c.fail(std::string(kNames[k]) + " has shape " + text(c.dims(k)) + ", expected a scalar", "use Min or Max for bounds that are tensors");
+      return c.fail(std::string(kNames[k]) + " has shape " + text(c.dims(k)) + ", expected a scalar",
+                    "use Min or Max for bounds that are tensors");
   }
   return ops::broadcast_operands(c, c.dtype(0));
 }
@@ -66,13 +69,20 @@ Expr shift(const FormulaContext& c, In in) {
 }
 Status infer_shift(InferContext& c) {
   const std::string direction = c.attrs.string("direction");
-  if (direction != "LEFT" && direction != "RIGHT") return c.fail("direction is \"" + direction + "\", expected \"LEFT\" or \"RIGHT\"");
+  if (direction != "LEFT" && direction != "RIGHT")
+    return c.fail("direction is \"" + direction + "\", expected \"LEFT\" or \"RIGHT\"");
   return ops::infer_same_type<ops::kInts>(c);
 }
 
-Expr cast(const FormulaContext& c, In in) { return loop::cast(loop::compute_type(c.out_dtype), in[0]); }
-DType cast_result(const InferContext& c) { return c.attrs.dtype("to", DType::f32); }
-Expr identity(const FormulaContext&, In in) { return in[0]; }
+Expr cast(const FormulaContext& c, In in) {
+  return loop::cast(loop::compute_type(c.out_dtype), in[0]);
+}
+DType cast_result(const InferContext& c) {
+  return c.attrs.dtype("to", DType::f32);
+}
+Expr identity(const FormulaContext&, In in) {
+  return in[0];
+}
 
 // ---- CastLike: only the element type of operand 1 matters, not its shape -----------------------------------
 
@@ -82,8 +92,10 @@ Status infer_cast_like(InferContext& c) {
   return {};
 }
 void eval_cast_like(EvalContext& c) {
-  const loop::UnaryFn convert = loop::cast_function(loop::compute_type(c.out[0].dtype()), loop::compute_type(c.in[0]->dtype()));
-  for (int64_t i = 0; i < c.out[0].elements(); ++i) loop::write_element(c.out[0], i, convert(loop::read_element(*c.in[0], i)));
+  const loop::UnaryFn convert =
+      loop::cast_function(loop::compute_type(c.out[0].dtype()), loop::compute_type(c.in[0]->dtype()));
+  for (int64_t i = 0; i < c.out[0].elements(); ++i)
+    loop::write_element(c.out[0], i, convert(loop::read_element(*c.in[0], i)));
 }
 Result<std::vector<ValueId>> expand_cast_like(GraphBuilder& b, const Node& n) {
   const ValueId v = b("Cast", {n.in[0]}, {{"to", b.type(n.in[1]).dtype}});
@@ -95,9 +107,12 @@ Result<std::vector<ValueId>> expand_cast_like(GraphBuilder& b, const Node& n) {
 
 Status infer_dropout(InferContext& c) {
   FCC_CHECKED(ops::require_type(c, 0, ops::kFloats, "the input"));
-  const auto known_zero = [&](size_t k) { return c.has(k) && c.content(k) && c.content(k)->elements.size() == 1 && c.content(k)->elements[0].is(0); };
+  const auto known_zero = [&](size_t k) {
+    return c.has(k) && c.content(k) && c.content(k)->elements.size() == 1 && c.content(k)->elements[0].is(0);
+  };
   if (c.has(2) && !known_zero(2) && !known_zero(1))
-    return c.fail("training_mode must be false", "export the model in inference mode (model.eval()); fcc train adds dropout itself");
+    return c.fail("training_mode must be false",
+                  "export the model in inference mode (model.eval()); fcc train adds dropout itself");
   c.set(0, c.type(0));
   if (c.n_out() > 1) c.set(1, DType::boolean, c.dims(0));
   return {};
@@ -106,7 +121,9 @@ void eval_dropout(EvalContext& c) {
   ops::store(c.out[0], c.in[0]->to_doubles());
   if (c.out.size() > 1) ops::store(c.out[1], std::vector<int64_t>(static_cast<size_t>(c.out[1].elements()), 1));
 }
-Expr define_dropout(DefineContext& c, size_t result, In index) { return result == 0 ? c.in(0, index) : loop::boolean(true); }
+Expr define_dropout(DefineContext& c, size_t result, In index) {
+  return result == 0 ? c.in(0, index) : loop::boolean(true);
+}
 
 // ---- registration ------------------------------------------------------------------------------------------
 
@@ -119,8 +136,14 @@ struct Row {
 };
 
 void add(Registry& r, Row row) {
-  r.add({.name = row.name, .doc = row.doc, .attrs = std::move(row.attrs), .in = row.in, .out = {1, 1}, .strategy = Strategy::pointwise,
-         .infer = row.infer, .formula = row.formula});
+  r.add({.name = row.name,
+         .doc = row.doc,
+         .attrs = std::move(row.attrs),
+         .in = row.in,
+         .out = {1, 1},
+         .strategy = Strategy::pointwise,
+         .infer = row.infer,
+         .formula = row.formula});
 }
 
 void register_arithmetic(Registry& r) {
@@ -131,7 +154,12 @@ void register_arithmetic(Registry& r) {
   add(r, {"Mul", "a b", fold<BinaryOp::mul>, numbers, two});
   add(r, {"Div", "a / b; integers truncate towards zero, and x / 0 is 0", fold<BinaryOp::div>, numbers, two});
   add(r, {"Pow", "a^b in the type of a", power, infer_power, two});
-  add(r, {"Mod", "remainder with the sign of b, or of a when fmod=1", modulo, numbers, two, {{"fmod", AttrType::integer}}});
+  add(r, {"Mod",
+          "remainder with the sign of b, or of a when fmod=1",
+          modulo,
+          numbers,
+          two,
+          {{"fmod", AttrType::integer}}});
   add(r, {"Min", "smallest operand; NaN wins", fold<BinaryOp::min>, numbers, any});
   add(r, {"Max", "largest operand; NaN wins", fold<BinaryOp::max>, numbers, any});
   add(r, {"Sum", "sum of the operands", fold<BinaryOp::add>, numbers, any});
@@ -167,7 +195,12 @@ void register_functions(Registry& r) {
 void register_bits(Registry& r) {
   const auto ints = ops::infer_same_type<ops::kInts>;
   const Arity two{2, 2};
-  add(r, {"BitShift", "a shifted by b bits; bits shifted out are lost, signed numbers keep their sign", shift, infer_shift, two, {{"direction", AttrType::string, true}}});
+  add(r, {"BitShift",
+          "a shifted by b bits; bits shifted out are lost, signed numbers keep their sign",
+          shift,
+          infer_shift,
+          two,
+          {{"direction", AttrType::string, true}}});
   add(r, {"BitwiseAnd", "a & b", fold<BinaryOp::bit_and>, ints, two});
   add(r, {"BitwiseOr", "a | b", fold<BinaryOp::bit_or>, ints, two});
   add(r, {"BitwiseXor", "a ^ b", fold<BinaryOp::bit_xor>, ints, two});
@@ -175,15 +208,37 @@ void register_bits(Registry& r) {
 }
 
 void register_conversions(Registry& r) {
-  r.add({.name = "Cast", .doc = "x in another element type; floats out of an integer's range saturate, NaN becomes 0",
-         .attrs = {{"to", AttrType::dtype, true}, {"saturate", AttrType::integer}, {"round_mode", AttrType::string}}, .in = {1, 1}, .out = {1, 1},
-         .strategy = Strategy::pointwise, .result_dtype = cast_result, .formula = cast});
-  r.add({.name = "CastLike", .doc = "x in the element type of operand 1",
-         .attrs = {{"saturate", AttrType::integer}, {"round_mode", AttrType::string}}, .in = {2, 2}, .out = {1, 1},
-         .strategy = Strategy::composite, .infer = infer_cast_like, .eval = eval_cast_like, .expand = expand_cast_like});
-  r.add({.name = "Identity", .doc = "x", .in = {1, 1}, .out = {1, 1}, .strategy = Strategy::pointwise, .formula = identity});
-  r.add({.name = "Dropout", .doc = "x, and a mask of true: what inference makes of it", .attrs = {{"seed", AttrType::integer}}, .in = {1, 3}, .out = {1, 2},
-         .infer = infer_dropout, .eval = eval_dropout, .define = define_dropout});
+  r.add({.name = "Cast",
+         .doc = "x in another element type; floats out of an integer's range saturate, NaN becomes 0",
+         .attrs = {{"to", AttrType::dtype, true}, {"saturate", AttrType::integer}, {"round_mode", AttrType::string}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .strategy = Strategy::pointwise,
+         .result_dtype = cast_result,
+         .formula = cast});
+  r.add({.name = "CastLike",
+         .doc = "x in the element type of operand 1",
+         .attrs = {{"saturate", AttrType::integer}, {"round_mode", AttrType::string}},
+         .in = {2, 2},
+         .out = {1, 1},
+         .strategy = Strategy::composite,
+         .infer = infer_cast_like,
+         .eval = eval_cast_like,
+         .expand = expand_cast_like});
+  r.add({.name = "Identity",
+         .doc = "x",
+         .in = {1, 1},
+         .out = {1, 1},
+         .strategy = Strategy::pointwise,
+         .formula = identity});
+  r.add({.name = "Dropout",
+         .doc = "x, and a mask of true: what inference makes of it",
+         .attrs = {{"seed", AttrType::integer}},
+         .in = {1, 3},
+         .out = {1, 2},
+         .infer = infer_dropout,
+         .eval = eval_dropout,
+         .define = define_dropout});
 }
 
 }  // namespace

@@ -18,7 +18,9 @@ Expr apply2(const FormulaContext&, In in) {
   return loop::binary(op, in[0], in[1]);
 }
 
-Expr where(const FormulaContext&, In in) { return loop::select(in[0], in[1], in[2]); }
+Expr where(const FormulaContext&, In in) {
+  return loop::select(in[0], in[1], in[2]);
+}
 Status infer_where(InferContext& c) {
   FCC_CHECKED(ops::require_type(c, 0, ops::kBooleans, "the condition"));
   if (c.dtype(1) != c.dtype(2))
@@ -36,12 +38,21 @@ Expr is_inf(const FormulaContext& c, In in) {
   return loop::both(infinite, loop::binary(negative ? BinaryOp::lt : BinaryOp::gt, x, ops::number(x, 0)));
 }
 
-DType boolean_result(const InferContext&) { return DType::boolean; }
+DType boolean_result(const InferContext&) {
+  return DType::boolean;
+}
 
-void add(Registry& r, std::string_view name, std::string_view doc, Expr (*formula)(const FormulaContext&, In), Status (*infer)(InferContext&), Arity in,
-         std::vector<AttrSpec> attrs = {}) {
-  r.add({.name = name, .doc = doc, .attrs = std::move(attrs), .in = in, .out = {1, 1}, .strategy = Strategy::pointwise, .infer = infer,
-         .result_dtype = boolean_result, .formula = formula});
+void add(Registry& r, std::string_view name, std::string_view doc, Expr (*formula)(const FormulaContext&, In),
+         Status (*infer)(InferContext&), Arity in, std::vector<AttrSpec> attrs = {}) {
+  r.add({.name = name,
+         .doc = doc,
+         .attrs = std::move(attrs),
+         .in = in,
+         .out = {1, 1},
+         .strategy = Strategy::pointwise,
+         .infer = infer,
+         .result_dtype = boolean_result,
+         .formula = formula});
 }
 
 }  // namespace
@@ -62,7 +73,12 @@ void register_logic(Registry& r) {
   add(r, "IsNaN", "x is no number", apply<UnaryOp::is_nan>, floats, one);
   add(r, "IsInf", "x is infinite, of the chosen signs", is_inf, floats, one,
       {{"detect_negative", AttrType::integer}, {"detect_positive", AttrType::integer}});
-  r.add({.name = "Where", .doc = "condition ? a : b", .in = {3, 3}, .out = {1, 1}, .strategy = Strategy::pointwise, .infer = infer_where,
+  r.add({.name = "Where",
+         .doc = "condition ? a : b",
+         .in = {3, 3},
+         .out = {1, 1},
+         .strategy = Strategy::pointwise,
+         .infer = infer_where,
          .formula = where});
 }
 

@@ -11,15 +11,23 @@ using In = std::span<const Expr>;
 // ---- MatMul ---------------------------------------------------------------------------------------------------
 // NumPy: a vector on the left is a row, on the right a column, and its axis is dropped from the result.
 
-const SymExpr& left_k(const Dims& a) { return a.back(); }
-const SymExpr& right_k(const Dims& b) { return b.size() == 1 ? b[0] : b[b.size() - 2]; }
-Dims batch_of(const Dims& d) { return d.size() <= 2 ? Dims{} : Dims(d.begin(), d.end() - 2); }
+const SymExpr& left_k(const Dims& a) {
+  return a.back();
+}
+const SymExpr& right_k(const Dims& b) {
+  return b.size() == 1 ? b[0] : b[b.size() - 2];
+}
+Dims batch_of(const Dims& d) {
+  return d.size() <= 2 ? Dims{} : Dims(d.begin(), d.end() - 2);
+}
 
 Status infer_matmul(InferContext& c) {
   FCC_CHECKED(ops::require_type(c, 0, ops::kNumbers, "the left operand"));
   FCC_CHECKED(ops::require_same_type(c, 1, "the right operand"));
   for (size_t k = 0; k < 2; ++k)
-    if (c.rank(k) == 0) return c.fail(std::string(k ? "the right" : "the left") + " operand is a scalar", "multiply by a scalar with Mul");
+    if (c.rank(k) == 0)
+      return c.fail(std::string(k ? "the right" : "the left") + " operand is a scalar",
+                    "multiply by a scalar with Mul");
   const Dims &a = c.dims(0), &b = c.dims(1);
   if (ops::clash(left_k(a), right_k(b)))
     return c.fail("the left operand has " + left_k(a).text() + " columns, the right has " + right_k(b).text() + " rows",
@@ -106,9 +114,11 @@ Status check_gemm_bias(InferContext& c, const Dims& out) {
   FCC_CHECKED(ops::require_same_type(c, 2, "the bias"));
   const Dims& bias = c.dims(2);
   bool fits = bias.size() <= 2;
-  for (size_t d = 0; fits && d < bias.size(); ++d) fits = bias[d].is(1) || !ops::clash(bias[d], out[2 - bias.size() + d]);
+  for (size_t d = 0; fits && d < bias.size(); ++d)
+    fits = bias[d].is(1) || !ops::clash(bias[d], out[2 - bias.size() + d]);
   if (fits) return {};
-  return c.fail("the bias has shape " + text(bias) + ", the result is " + text(out), "the bias must broadcast to the result; usually it is [" + out[1].text() + "]");
+  return c.fail("the bias has shape " + text(bias) + ", the result is " + text(out),
+                "the bias must broadcast to the result; usually it is [" + out[1].text() + "]");
 }
 
 Status infer_gemm(InferContext& c) {
@@ -116,13 +126,17 @@ Status infer_gemm(InferContext& c) {
   FCC_CHECKED(ops::require_same_type(c, 1, "the weight"));
   for (size_t k = 0; k < 2; ++k)
     if (c.rank(k) != 2)
-      return c.fail(std::string(k ? "the weight" : "the input") + " has rank " + std::to_string(c.rank(k)) + ", expected a matrix",
-                    c.rank(k) > 2 ? "put a Flatten (axis=1) before it, or use MatMul, which takes any rank" : "give it two axes with Unsqueeze or Reshape");
+      return c.fail(std::string(k ? "the weight" : "the input") + " has rank " + std::to_string(c.rank(k)) +
+                        ", expected a matrix",
+                    c.rank(k) > 2 ? "put a Flatten (axis=1) before it, or use MatMul, which takes any rank"
+                                  : "give it two axes with Unsqueeze or Reshape");
   const GemmDims g = gemm_dims(c.attrs, c.dims(0), c.dims(1));
   if (ops::clash(g.k, g.weight_k))
-    return c.fail("the input has " + g.k.text() + " features, the weight wants " + g.weight_k.text(),
-                  std::string("the input must be ") + (c.attrs.flag("transA") ? "[" + g.weight_k.text() + ",M] (transA=1)" : "[M," + g.weight_k.text() + "]") +
-                      "; check the sizes in front of it, or transB");
+    return c.fail(
+        "the input has " + g.k.text() + " features, the weight wants " + g.weight_k.text(),
+        std::string("the input must be ") +
+            (c.attrs.flag("transA") ? "[" + g.weight_k.text() + ",M] (transA=1)" : "[M," + g.weight_k.text() + "]") +
+            "; check the sizes in front of it, or transB");
   const Dims out{g.m, g.n};
   FCC_CHECKED(check_gemm_bias(c, out));
   c.set(0, c.dtype(0), out);
@@ -189,11 +203,26 @@ Expr define_gemm(DefineContext& c, size_t, In index) {
 }  // namespace
 
 void register_matmul(Registry& r) {
-  r.add({.name = "MatMul", .doc = "matrix product with NumPy's broadcasting of the leading axes", .in = {2, 2}, .out = {1, 1},
-         .strategy = Strategy::contraction, .infer = infer_matmul, .eval = eval_matmul, .define = define_matmul});
-  r.add({.name = "Gemm", .doc = "alpha A' B' + beta C, where ' is a transpose when asked",
-         .attrs = {{"alpha", AttrType::number}, {"beta", AttrType::number}, {"transA", AttrType::integer}, {"transB", AttrType::integer}}, .in = {2, 3},
-         .out = {1, 1}, .strategy = Strategy::contraction, .infer = infer_gemm, .eval = eval_gemm, .define = define_gemm});
+  r.add({.name = "MatMul",
+         .doc = "matrix product with NumPy's broadcasting of the leading axes",
+         .in = {2, 2},
+         .out = {1, 1},
+         .strategy = Strategy::contraction,
+         .infer = infer_matmul,
+         .eval = eval_matmul,
+         .define = define_matmul});
+  r.add({.name = "Gemm",
+         .doc = "alpha A' B' + beta C, where ' is a transpose when asked",
+         .attrs = {{"alpha", AttrType::number},
+                   {"beta", AttrType::number},
+                   {"transA", AttrType::integer},
+                   {"transB", AttrType::integer}},
+         .in = {2, 3},
+         .out = {1, 1},
+         .strategy = Strategy::contraction,
+         .infer = infer_gemm,
+         .eval = eval_gemm,
+         .define = define_gemm});
 }
 
 }  // namespace fcc

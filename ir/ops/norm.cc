@@ -30,7 +30,9 @@ Moments moments(DefineContext& c, std::span<const Expr> extents, const std::func
 Expr inverse_root(const Expr& variance, double epsilon) {
   return ops::number(variance, 1) / loop::unary(UnaryOp::sqrt, variance + ops::number(variance, epsilon));
 }
-Expr to_result(const DefineContext& c, size_t result, Expr e) { return loop::cast(loop::compute_type(c.out_types[result]->dtype), std::move(e)); }
+Expr to_result(const DefineContext& c, size_t result, Expr e) {
+  return loop::cast(loop::compute_type(c.out_types[result]->dtype), std::move(e));
+}
 
 struct HostMoments {
   double mean = 0, variance = 0;
@@ -44,7 +46,9 @@ HostMoments host_moments(std::span<const double> x) {
   return m;
 }
 
-double epsilon_of(const Attrs& attrs) { return attrs.number("epsilon", 1e-5); }
+double epsilon_of(const Attrs& attrs) {
+  return attrs.number("epsilon", 1e-5);
+}
 int64_t axis_of(const Attrs& attrs, int64_t rank, int64_t otherwise = -1) {
   const int64_t axis = attrs.integer("axis", otherwise);
   return axis < 0 ? axis + rank : axis;
@@ -54,16 +58,23 @@ int64_t axis_of(const Attrs& attrs, int64_t rank, int64_t otherwise = -1) {
 Status require_channel_vector(InferContext& c, size_t k, std::string_view operand_name, const SymExpr& channels) {
   FCC_CHECKED(ops::require_type(c, k, ops::kFloats, operand_name));
   const std::string wanted = std::string(operand_name) + " must have the shape [" + channels.text() + "]";
-  if (c.rank(k) != 1) return c.fail(std::string(operand_name) + " has rank " + std::to_string(c.rank(k)) + ", expected one number a channel", wanted);
+  if (c.rank(k) != 1)
+    return c.fail(
+        std::string(operand_name) + " has rank " + std::to_string(c.rank(k)) + ", expected one number a channel",
+        wanted);
   if (ops::clash(c.dims(k)[0], channels))
-    return c.fail(std::string(operand_name) + " has " + c.dims(k)[0].text() + " elements, the input has " + channels.text() + " channels", wanted);
+    return c.fail(std::string(operand_name) + " has " + c.dims(k)[0].text() + " elements, the input has " +
+                      channels.text() + " channels",
+                  wanted);
   return {};
 }
 // The input is [N,C,...] of a float type.
 Status require_channels(InferContext& c, int64_t lowest_rank) {
   FCC_CHECKED(ops::require_type(c, 0, ops::kFloats, "the input"));
   if (c.rank(0) >= lowest_rank) return {};
-  return c.fail("the input has rank " + std::to_string(c.rank(0)) + ", expected at least " + std::to_string(lowest_rank), "the layout is [N,C,...]");
+  return c.fail(
+      "the input has rank " + std::to_string(c.rank(0)) + ", expected at least " + std::to_string(lowest_rank),
+      "the layout is [N,C,...]");
 }
 void require_channels_at_run(DefineContext& c, size_t k) {
   ops::require_equal(c, c.dims(k)[0], c.dims(0)[1], "a normalization's scale does not have one number a channel");
@@ -71,13 +82,16 @@ void require_channels_at_run(DefineContext& c, size_t k) {
 
 // ---- BatchNormalization as inference sees it --------------------------------------------------------------------
 
-SymExpr batch_channels(const Dims& x) { return x.size() > 1 ? x[1] : SymExpr(1); }
+SymExpr batch_channels(const Dims& x) {
+  return x.size() > 1 ? x[1] : SymExpr(1);
+}
 
 Status infer_batch(InferContext& c) {
   static constexpr std::string_view kNames[] = {"", "scale", "B", "input_mean", "input_var"};
   FCC_CHECKED(require_channels(c, 1));
   if (c.attrs.flag("training_mode") || c.n_out() > 1)
-    return c.fail("training_mode must be 0", "export the model in inference mode (model.eval()); fcc train makes the training step itself");
+    return c.fail("training_mode must be 0",
+                  "export the model in inference mode (model.eval()); fcc train makes the training step itself");
   for (size_t k = 1; k < 5; ++k) FCC_CHECKED(require_channel_vector(c, k, kNames[k], batch_channels(c.dims(0))));
   c.set(0, c.type(0));
   return {};
@@ -85,9 +99,11 @@ Status infer_batch(InferContext& c) {
 
 void eval_batch(EvalContext& c) {
   std::vector<double> x = c.in[0]->to_doubles();
-  const std::vector<double> scale = c.in[1]->to_doubles(), b = c.in[2]->to_doubles(), mean = c.in[3]->to_doubles(), var = c.in[4]->to_doubles();
+  const std::vector<double> scale = c.in[1]->to_doubles(), b = c.in[2]->to_doubles(), mean = c.in[3]->to_doubles(),
+                            var = c.in[4]->to_doubles();
   const std::vector<int64_t>& shape = c.in[0]->shape();
-  const auto channels = scale.size(), inner = shape.size() > 1 ? static_cast<size_t>(product(std::span(shape).subspan(2))) : 1;
+  const auto channels = scale.size(),
+             inner = shape.size() > 1 ? static_cast<size_t>(product(std::span(shape).subspan(2))) : 1;
   for (size_t i = 0; i < x.size(); ++i) {
     const size_t ch = i / inner % channels;
     x[i] = (x[i] - mean[ch]) * (scale[ch] / std::sqrt(var[ch] + epsilon_of(c.attrs))) + b[ch];
@@ -98,7 +114,9 @@ void eval_batch(EvalContext& c) {
 Expr define_batch(DefineContext& c, size_t, In index) {
   const Expr x = c.in(0, index);
   const Expr channel[] = {c.rank(0) > 1 ? index[1] : loop::index(0)};
-  for (size_t k = 1; k < 5; ++k) ops::require_equal(c, c.dims(k)[0], batch_channels(c.dims(0)), "BatchNormalization has another number of channels than its input");
+  for (size_t k = 1; k < 5; ++k)
+    ops::require_equal(c, c.dims(k)[0], batch_channels(c.dims(0)),
+                       "BatchNormalization has another number of channels than its input");
   const auto parameter = [&](size_t k) { return loop::cast(x->type, c.in(k, channel)); };
   const Expr factor = parameter(1) * inverse_root(parameter(4), epsilon_of(*c.attrs));
   return to_result(c, 0, (x - parameter(3)) * factor + parameter(2));
@@ -113,17 +131,24 @@ Status require_broadcast_to_input(InferContext& c, size_t k, std::string_view op
   bool fits = wide.has_value();
   for (size_t d = 0; fits && d < wide->size(); ++d) fits = !ops::clash((*wide)[d], c.dims(0)[d]);
   if (fits) return {};
-  return c.fail(std::string(operand_name) + " has shape " + text(c.dims(k)) + ", which does not broadcast to the input's " + text(c.dims(0)),
+  return c.fail(std::string(operand_name) + " has shape " + text(c.dims(k)) +
+                    ", which does not broadcast to the input's " + text(c.dims(0)),
                 "it usually has the extents of the normalized axes");
 }
 
 Result<DType> stash_dtype(const InferContext& c) {
   switch (const int64_t stash = c.attrs.integer("stash_type", 1)) {
-    case 1: return DType::f32;
-    case 10: return DType::f16;
-    case 11: return DType::f64;
-    case 16: return DType::bf16;
-    default: return c.fail("stash_type is " + std::to_string(stash) + ", expected a float type", "1 is float32, 16 is bfloat16");
+    case 1:
+      return DType::f32;
+    case 10:
+      return DType::f16;
+    case 11:
+      return DType::f64;
+    case 16:
+      return DType::bf16;
+    default:
+      return c.fail("stash_type is " + std::to_string(stash) + ", expected a float type",
+                    "1 is float32, 16 is bfloat16");
   }
 }
 
@@ -157,7 +182,8 @@ size_t row_length(const EvalContext& c) {
 template <class F>
 void with_broadcast(std::vector<double>& x, std::span<const int64_t> shape, const Tensor& parameter, F f) {
   const std::vector<double> p = parameter.to_doubles();
-  ops::for_each_strided(shape, ops::broadcast_strides(parameter.shape(), shape.size()), [&](size_t i, size_t o) { x[i] = f(x[i], p[o]); });
+  ops::for_each_strided(shape, ops::broadcast_strides(parameter.shape(), shape.size()),
+                        [&](size_t i, size_t o) { x[i] = f(x[i], p[o]); });
 }
 
 void eval_layer(EvalContext& c) {
@@ -209,7 +235,9 @@ Row row_of(DefineContext& c, In index) {
 Expr parameter(DefineContext& c, size_t k, In index, const Expr& x) {
   const Dims &own = c.dims(k), &wide = c.dims(0);
   for (size_t d = 0; d < own.size(); ++d)
-    if (!own[d].is(1)) ops::require_equal(c, own[d], wide[wide.size() - own.size() + d], "a normalization's scale or bias does not fit its input");
+    if (!own[d].is(1))
+      ops::require_equal(c, own[d], wide[wide.size() - own.size() + d],
+                         "a normalization's scale or bias does not fit its input");
   return loop::cast(x->type, c.in_broadcast(k, index));
 }
 
@@ -250,7 +278,9 @@ Status infer_group(InferContext& c) {
   const int64_t groups = c.attrs.integer("num_groups");
   if (groups < 1) return c.fail("num_groups is " + std::to_string(groups) + ", expected at least 1");
   if (const SymExpr rest = mod(channels, groups); rest.is_constant() && !rest.is(0))
-    return c.fail("the input's " + channels.text() + " channels do not divide into " + std::to_string(groups) + " groups", "num_groups must divide the channels");
+    return c.fail(
+        "the input's " + channels.text() + " channels do not divide into " + std::to_string(groups) + " groups",
+        "num_groups must divide the channels");
   FCC_CHECKED(require_channel_vector(c, 1, "scale", channels));
   FCC_CHECKED(require_channel_vector(c, 2, "bias", channels));
   FCC_CHECKED(ops::status_of(stash_dtype(c)));
@@ -276,8 +306,12 @@ void eval_groups(EvalContext& c, int64_t groups) {
   }
   ops::store(c.out[0], x);
 }
-void eval_instance(EvalContext& c) { eval_groups(c, 0); }
-void eval_group(EvalContext& c) { eval_groups(c, c.attrs.integer("num_groups")); }
+void eval_instance(EvalContext& c) {
+  eval_groups(c, 0);
+}
+void eval_group(EvalContext& c) {
+  eval_groups(c, c.attrs.integer("num_groups"));
+}
 
 // y = (x - mean) inverse scale[channel] + bias[channel]
 Expr affine(DefineContext& c, In index, const Moments& m) {
@@ -292,10 +326,10 @@ Expr define_instance(DefineContext& c, size_t, In index) {
   std::vector<Expr> extents;
   for (size_t d = 2; d < c.dims(0).size(); ++d) extents.push_back(c.dim(0, d));
   return affine(c, index, moments(c, extents, [&](In vars) {
-    std::vector<Expr> at = {index[0], index[1]};
-    at.insert(at.end(), vars.begin(), vars.end());
-    return c.in(0, at);
-  }));
+                  std::vector<Expr> at = {index[0], index[1]};
+                  at.insert(at.end(), vars.begin(), vars.end());
+                  return c.in(0, at);
+                }));
 }
 
 Expr define_group(DefineContext& c, size_t, In index) {
@@ -307,17 +341,18 @@ Expr define_group(DefineContext& c, size_t, In index) {
   for (size_t d = 2; d < c.dims(0).size(); ++d) extents.push_back(c.dim(0, d));
   const Expr first = loop::floordiv(index[1], per_group) * per_group;
   return affine(c, index, moments(c, extents, [&](In vars) {
-    std::vector<Expr> at = {index[0], first + vars[0]};
-    at.insert(at.end(), vars.begin() + 1, vars.end());
-    return c.in(0, at);
-  }));
+                  std::vector<Expr> at = {index[0], first + vars[0]};
+                  at.insert(at.end(), vars.begin() + 1, vars.end());
+                  return c.in(0, at);
+                }));
 }
 
 // ---- LRN: x / (bias + alpha/size * sum of squares of neighbouring channels)^beta -----------------------------------
 
 Status infer_lrn(InferContext& c) {
   FCC_CHECKED(require_channels(c, 2));
-  if (const int64_t size = c.attrs.integer("size"); size < 1) return c.fail("size is " + std::to_string(size) + ", expected at least 1 channel");
+  if (const int64_t size = c.attrs.integer("size"); size < 1)
+    return c.fail("size is " + std::to_string(size) + ", expected at least 1 channel");
   c.set(0, c.type(0));
   return {};
 }
@@ -326,8 +361,11 @@ struct LrnSettings {
   int64_t before, after;
   double factor, bias, beta;
   explicit LrnSettings(const Attrs& a)
-      : before((a.integer("size") - 1) / 2), after(a.integer("size") - 1 - before), factor(a.number("alpha", 1e-4) / static_cast<double>(a.integer("size"))),
-        bias(a.number("bias", 1)), beta(a.number("beta", 0.75)) {}
+      : before((a.integer("size") - 1) / 2),
+        after(a.integer("size") - 1 - before),
+        factor(a.number("alpha", 1e-4) / static_cast<double>(a.integer("size"))),
+        bias(a.number("bias", 1)),
+        beta(a.number("beta", 0.75)) {}
 };
 
 void eval_lrn(EvalContext& c) {
@@ -338,7 +376,8 @@ void eval_lrn(EvalContext& c) {
   lines.each([&](size_t first) {
     for (int64_t k = 0; k < lines.n; ++k) {
       double squares = 0;
-      for (int64_t j = std::max<int64_t>(0, k - s.before); j < std::min(lines.n, k + 1 + std::min(s.after, lines.n)); ++j)
+      for (int64_t j = std::max<int64_t>(0, k - s.before); j < std::min(lines.n, k + 1 + std::min(s.after, lines.n));
+           ++j)
         squares += x[lines.at(first, j)] * x[lines.at(first, j)];
       y[lines.at(first, k)] = x[lines.at(first, k)] / std::pow(s.bias + s.factor * squares, s.beta);
     }
@@ -349,7 +388,8 @@ void eval_lrn(EvalContext& c) {
 Expr define_lrn(DefineContext& c, size_t, In index) {
   const LrnSettings s(*c.attrs);
   const Expr &k = index[1], channels = c.dim(0, 1);
-  const Expr lo = loop::max(loop::index(0), k - s.before), hi = loop::min(channels, k + 1 + loop::min(channels, loop::index(s.after)));
+  const Expr lo = loop::max(loop::index(0), k - s.before),
+             hi = loop::min(channels, k + 1 + loop::min(channels, loop::index(s.after)));
   const loop::VarId j = c.fresh_var("j");
   const Expr neighbour = c.in(0, ops::replaced(index, 1, loop::var(j)));
   const Expr squares = loop::reduce(ReduceOp::add, j, lo, hi, neighbour * neighbour);
@@ -362,7 +402,8 @@ Expr define_lrn(DefineContext& c, size_t, In index) {
 Status infer_lp(InferContext& c) {
   FCC_CHECKED(ops::require_type(c, 0, ops::kFloats, "the input"));
   FCC_CHECKED(ops::status_of(c.axis(c.attrs.integer("axis", -1), c.rank(0))));
-  if (const int64_t p = c.attrs.integer("p", 2); p != 1 && p != 2) return c.fail("p is " + std::to_string(p) + ", expected 1 or 2");
+  if (const int64_t p = c.attrs.integer("p", 2); p != 1 && p != 2)
+    return c.fail("p is " + std::to_string(p) + ", expected 1 or 2");
   c.set(0, c.type(0));
   return {};
 }
@@ -373,7 +414,8 @@ void eval_lp(EvalContext& c) {
   const ops::Lines lines(c.in[0]->shape(), axis_of(c.attrs, c.in[0]->rank()));
   lines.each([&](size_t first) {
     double norm = 0;
-    for (int64_t k = 0; k < lines.n; ++k) norm += absolute ? std::fabs(x[lines.at(first, k)]) : x[lines.at(first, k)] * x[lines.at(first, k)];
+    for (int64_t k = 0; k < lines.n; ++k)
+      norm += absolute ? std::fabs(x[lines.at(first, k)]) : x[lines.at(first, k)] * x[lines.at(first, k)];
     if (!absolute) norm = std::sqrt(norm);
     for (int64_t k = 0; k < lines.n; ++k) x[lines.at(first, k)] = norm == 0 ? 0 : x[lines.at(first, k)] / norm;
   });
@@ -389,7 +431,8 @@ Expr define_lp(DefineContext& c, size_t, In index) {
   });
   if (!absolute) norm = loop::unary(UnaryOp::sqrt, norm);
   const Expr is_zero = loop::eq(norm, ops::number(norm, 0));
-  return loop::select(is_zero, ops::number(norm, 0), c.in(0, index) / loop::select(is_zero, ops::number(norm, 1), norm));
+  return loop::select(is_zero, ops::number(norm, 0),
+                      c.in(0, index) / loop::select(is_zero, ops::number(norm, 1), norm));
 }
 
 // ---- MeanVarianceNormalization over chosen axes --------------------------------------------------------------------
@@ -452,29 +495,89 @@ struct Entry {
   Expr (*define)(DefineContext&, size_t, In);
 };
 void add(Registry& r, Entry e) {
-  r.add({.name = e.name, .doc = e.doc, .attrs = std::move(e.attrs), .in = e.in, .out = e.out, .infer = e.infer, .eval = e.eval, .define = e.define});
+  r.add({.name = e.name,
+         .doc = e.doc,
+         .attrs = std::move(e.attrs),
+         .in = e.in,
+         .out = e.out,
+         .infer = e.infer,
+         .eval = e.eval,
+         .define = e.define});
 }
 
 }  // namespace
 
 void register_norm(Registry& r) {
-  const AttrSpec axis{"axis", AttrType::integer}, epsilon{"epsilon", AttrType::number}, stash{"stash_type", AttrType::integer};
+  const AttrSpec axis{"axis", AttrType::integer}, epsilon{"epsilon", AttrType::number},
+      stash{"stash_type", AttrType::integer};
   const Arity one{1, 1};
-  add(r, {"BatchNormalization", "(x - mean) / sqrt(var + epsilon) scale + B with stored statistics",
-          {epsilon, {"momentum", AttrType::number}, {"training_mode", AttrType::integer}}, {5, 5}, {1, 3}, infer_batch, eval_batch, define_batch});
-  add(r, {"LayerNormalization", "the axes from `axis` on to mean 0 and variance 1, then scale and bias", {axis, epsilon, stash}, {2, 3}, {1, 3}, infer_layer,
-          eval_layer, define_layer});
-  add(r, {"RMSNormalization", "x / sqrt(mean(x^2) + epsilon) scale over the axes from `axis` on", {axis, epsilon, stash}, {2, 2}, one, infer_rms, eval_rms,
+  add(r, {"BatchNormalization",
+          "(x - mean) / sqrt(var + epsilon) scale + B with stored statistics",
+          {epsilon, {"momentum", AttrType::number}, {"training_mode", AttrType::integer}},
+          {5, 5},
+          {1, 3},
+          infer_batch,
+          eval_batch,
+          define_batch});
+  add(r, {"LayerNormalization",
+          "the axes from `axis` on to mean 0 and variance 1, then scale and bias",
+          {axis, epsilon, stash},
+          {2, 3},
+          {1, 3},
+          infer_layer,
+          eval_layer,
+          define_layer});
+  add(r, {"RMSNormalization",
+          "x / sqrt(mean(x^2) + epsilon) scale over the axes from `axis` on",
+          {axis, epsilon, stash},
+          {2, 2},
+          one,
+          infer_rms,
+          eval_rms,
           define_rms});
-  add(r, {"InstanceNormalization", "each channel of each sample to mean 0 and variance 1, then scale and bias", {epsilon}, {3, 3}, one, infer_instance,
-          eval_instance, define_instance});
-  add(r, {"GroupNormalization", "groups of channels of each sample to mean 0 and variance 1, then scale and bias a channel",
-          {epsilon, {"num_groups", AttrType::integer, true}, stash}, {3, 3}, one, infer_group, eval_group, define_group});
-  add(r, {"LRN", "x / (bias + alpha/size sum of neighbouring channels' squares)^beta",
-          {{"size", AttrType::integer, true}, {"alpha", AttrType::number}, {"beta", AttrType::number}, {"bias", AttrType::number}}, one, one, infer_lrn, eval_lrn,
+  add(r, {"InstanceNormalization",
+          "each channel of each sample to mean 0 and variance 1, then scale and bias",
+          {epsilon},
+          {3, 3},
+          one,
+          infer_instance,
+          eval_instance,
+          define_instance});
+  add(r, {"GroupNormalization",
+          "groups of channels of each sample to mean 0 and variance 1, then scale and bias a channel",
+          {epsilon, {"num_groups", AttrType::integer, true}, stash},
+          {3, 3},
+          one,
+          infer_group,
+          eval_group,
+          define_group});
+  add(r, {"LRN",
+          "x / (bias + alpha/size sum of neighbouring channels' squares)^beta",
+          {{"size", AttrType::integer, true},
+           {"alpha", AttrType::number},
+           {"beta", AttrType::number},
+           {"bias", AttrType::number}},
+          one,
+          one,
+          infer_lrn,
+          eval_lrn,
           define_lrn});
-  add(r, {"LpNormalization", "x / |x|_p along an axis; 0 where the norm is 0", {axis, {"p", AttrType::integer}}, one, one, infer_lp, eval_lp, define_lp});
-  add(r, {"MeanVarianceNormalization", "(x - mean) / deviation over chosen axes", {{"axes", AttrType::integers}}, one, one, infer_mvn, eval_mvn, define_mvn});
+  add(r, {"LpNormalization",
+          "x / |x|_p along an axis; 0 where the norm is 0",
+          {axis, {"p", AttrType::integer}},
+          one,
+          one,
+          infer_lp,
+          eval_lp,
+          define_lp});
+  add(r, {"MeanVarianceNormalization",
+          "(x - mean) / deviation over chosen axes",
+          {{"axes", AttrType::integers}},
+          one,
+          one,
+          infer_mvn,
+          eval_mvn,
+          define_mvn});
 }
 
 }  // namespace fcc

@@ -10,13 +10,15 @@ namespace fcc::ops {
 Status require_type(const InferContext& c, size_t k, const TypeSet& set, std::string_view operand_name) {
   if (!c.has(k)) return c.fail(std::string(operand_name) + " is missing");
   if (set.has(c.dtype(k))) return {};
-  return c.fail(std::string(operand_name) + " is " + std::string(name(c.dtype(k))) + ", expected " + std::string(set.text),
-                "convert it with a Cast first");
+  return c.fail(
+      std::string(operand_name) + " is " + std::string(name(c.dtype(k))) + ", expected " + std::string(set.text),
+      "convert it with a Cast first");
 }
 
 Status require_same_type(const InferContext& c, size_t k, std::string_view operand_name) {
   if (!c.has(k) || c.dtype(k) == c.dtype(0)) return {};
-  return c.fail(std::string(operand_name) + " is " + std::string(name(c.dtype(k))) + ", operand 0 is " + std::string(name(c.dtype(0))),
+  return c.fail(std::string(operand_name) + " is " + std::string(name(c.dtype(k))) + ", operand 0 is " +
+                    std::string(name(c.dtype(0))),
                 "both must have one element type; convert one with a Cast");
 }
 
@@ -25,7 +27,9 @@ bool clash(const SymExpr& a, const SymExpr& b) {
   return difference.provably_positive() || (-difference).provably_positive();
 }
 
-const SymExpr& better_known(const SymExpr& a, const SymExpr& b) { return !a.is_constant() && b.is_constant() ? b : a; }
+const SymExpr& better_known(const SymExpr& a, const SymExpr& b) {
+  return !a.is_constant() && b.is_constant() ? b : a;
+}
 
 Status broadcast_operands(InferContext& c, DType result) {
   Dims dims = c.dims(0);
@@ -33,8 +37,9 @@ Status broadcast_operands(InferContext& c, DType result) {
     if (!c.has(k)) continue;
     std::optional<Dims> wider = broadcast(dims, c.dims(k));
     if (!wider)
-      return c.fail("operand " + std::to_string(k) + " with shape " + text(c.dims(k)) + " does not broadcast to " + text(dims),
-                    "every pair of extents, aligned at the right, must be equal or contain a 1");
+      return c.fail(
+          "operand " + std::to_string(k) + " with shape " + text(c.dims(k)) + " does not broadcast to " + text(dims),
+          "every pair of extents, aligned at the right, must be equal or contain a 1");
     dims = std::move(*wider);
   }
   c.set(0, result, std::move(dims));
@@ -103,7 +108,8 @@ loop::Expr reduce_over(DefineContext& c, loop::ReduceOp op, std::span<const loop
   std::vector<loop::Expr> vars;
   for (size_t i = 0; i < extents.size(); ++i) vars.push_back(loop::var(c.fresh_var("r")));
   loop::Expr e = body(vars);
-  for (size_t i = extents.size(); i-- > 0;) e = loop::reduce(op, vars[i]->var, loop::index(0), extents[i], std::move(e));
+  for (size_t i = extents.size(); i-- > 0;)
+    e = loop::reduce(op, vars[i]->var, loop::index(0), extents[i], std::move(e));
   return e;
 }
 

@@ -77,13 +77,17 @@ void store(Tensor&, std::span<const uint64_t>);
 // Integer arithmetic that wraps instead of overflowing.
 template <class T>
 T plus(T a, T b) {
-  if constexpr (std::is_same_v<T, double>) return a + b;
-  else return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+  if constexpr (std::is_same_v<T, double>)
+    return a + b;
+  else
+    return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
 }
 template <class T>
 T times(T a, T b) {
-  if constexpr (std::is_same_v<T, double>) return a * b;
-  else return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+  if constexpr (std::is_same_v<T, double>)
+    return a * b;
+  else
+    return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
 }
 
 // A row-major shape seen along one axis: lines of n elements, `inner` apart.
@@ -107,7 +111,9 @@ void for_each_strided(std::span<const int64_t> shape, std::span<const int64_t> s
 
 // ---- define -----------------------------------------------------------------------------------------------
 
-inline loop::Expr number(const loop::Expr& like, double v) { return loop::constant(like->type, v); }
+inline loop::Expr number(const loop::Expr& like, double v) {
+  return loop::constant(like->type, v);
+}
 // The index with one coordinate replaced.
 std::vector<loop::Expr> replaced(std::span<const loop::Expr> index, int64_t axis, loop::Expr value);
 // Nested reductions over [0, extents[i]), the last one innermost.

@@ -45,7 +45,8 @@ Dims result_dims(const Axes& a, const Dims& dims, bool keepdims) {
   Dims out;
   for (int64_t j = 0; j < a.result_rank; ++j) {
     SymExpr extent = 0;
-    if (keepdims) extent = select_eq(a.reduced[static_cast<size_t>(j)], 1, 1, dims[static_cast<size_t>(j)]);
+    if (keepdims)
+      extent = select_eq(a.reduced[static_cast<size_t>(j)], 1, 1, dims[static_cast<size_t>(j)]);
     else
       for (size_t d = 0; d < dims.size(); ++d)
         extent = select_eq(a.reduced[d], 0, select_eq(a.position[d], j, dims[d], extent), extent);
@@ -61,7 +62,8 @@ Result<Axes> infer_axes(InferContext& c) {
     FCC_CHECKED(ops::status_of(c.observe(1)));
     axes = c.content(1);
     if (static_cast<int64_t>(axes->elements.size()) > c.rank(0))
-      return c.fail("has " + std::to_string(axes->elements.size()) + " axes, the input has rank " + std::to_string(c.rank(0)));
+      return c.fail("has " + std::to_string(axes->elements.size()) + " axes, the input has rank " +
+                    std::to_string(c.rank(0)));
     if (axes->is_constant()) FCC_CHECKED(ops::status_of(normalize_axes(c, axes->constants(), c.rank(0), false)));
   }
   return axes_of(axes, c.rank(0), c.attrs);
@@ -71,8 +73,12 @@ Result<Axes> infer_axes(InferContext& c) {
 
 enum class Kind : uint8_t { sum, mean, max, min, prod, l1, l2, log_sum, log_sum_exp, sum_square };
 
-constexpr bool is_extreme(Kind k) { return k == Kind::max || k == Kind::min; }
-constexpr bool needs_float(Kind k) { return k == Kind::l2 || k == Kind::log_sum || k == Kind::log_sum_exp; }
+constexpr bool is_extreme(Kind k) {
+  return k == Kind::max || k == Kind::min;
+}
+constexpr bool needs_float(Kind k) {
+  return k == Kind::l2 || k == Kind::log_sum || k == Kind::log_sum_exp;
+}
 ReduceOp step(Kind k, bool boolean) {
   if (k == Kind::max) return boolean ? ReduceOp::logical_or : ReduceOp::max;
   if (k == Kind::min) return boolean ? ReduceOp::logical_and : ReduceOp::min;
@@ -163,7 +169,8 @@ void eval_log_sum_exp(EvalContext& c) {
   const std::vector<int64_t> strides = result_strides(c, count);
   const std::vector<double> x = c.in[0]->to_doubles();
   std::vector<double> top(static_cast<size_t>(c.out[0].elements()), -HUGE_VAL), sum(top.size(), 0);
-  ops::for_each_strided(c.in[0]->shape(), strides, [&](size_t i, size_t o) { top[o] = apply_step(Kind::max, top[o], x[i]); });
+  ops::for_each_strided(c.in[0]->shape(), strides,
+                        [&](size_t i, size_t o) { top[o] = apply_step(Kind::max, top[o], x[i]); });
   for (double& m : top)
     if (std::isinf(m)) m = 0;
   ops::for_each_strided(c.in[0]->shape(), strides, [&](size_t i, size_t o) { sum[o] += std::exp(x[i] - top[o]); });
@@ -178,7 +185,8 @@ void eval_reduce_as(EvalContext& c) {
   const std::vector<T> x = ops::numbers<T>(*c.in[0]);
   const T start = is_extreme(kind) ? identity_of<T>(kind, c.in[0]->dtype()) : kind == Kind::prod ? T{1} : T{0};
   std::vector<T> out(static_cast<size_t>(c.out[0].elements()), start);
-  ops::for_each_strided(c.in[0]->shape(), strides, [&](size_t i, size_t o) { out[o] = apply_step(kind, out[o], before_step(kind, x[i])); });
+  ops::for_each_strided(c.in[0]->shape(), strides,
+                        [&](size_t i, size_t o) { out[o] = apply_step(kind, out[o], before_step(kind, x[i])); });
   for (T& v : out) v = after_steps(kind, v, count);
   ops::store(c.out[0], out);
 }
@@ -198,9 +206,12 @@ struct Group {
 
 // Position p of the result's index when p may be known only while running.
 Expr coordinate(In index, const SymExpr& position) {
-  if (position.is_constant()) return position.constant() < static_cast<int64_t>(index.size()) ? index[static_cast<size_t>(position.constant())] : loop::index(0);
+  if (position.is_constant())
+    return position.constant() < static_cast<int64_t>(index.size()) ? index[static_cast<size_t>(position.constant())]
+                                                                    : loop::index(0);
   Expr e = loop::index(0);
-  for (size_t j = 0; j < index.size(); ++j) e = loop::select(loop::eq(loop::from_sym(position), loop::index(static_cast<int64_t>(j))), index[j], e);
+  for (size_t j = 0; j < index.size(); ++j)
+    e = loop::select(loop::eq(loop::from_sym(position), loop::index(static_cast<int64_t>(j))), index[j], e);
   return e;
 }
 
@@ -219,18 +230,23 @@ Group group_of(DefineContext& c, In index) {
     if (is_reduced[d]) g.extents.push_back(loop::select(is_reduced[d], c.dim(0, d), loop::index(1)));
   }
   if (known && !known->elements.empty())
-    ops::fault_if(c, loop::binary(loop::BinaryOp::ne, loop::from_sym(count), loop::index(static_cast<int64_t>(known->elements.size()))),
+    ops::fault_if(c,
+                  loop::binary(loop::BinaryOp::ne, loop::from_sym(count),
+                               loop::index(static_cast<int64_t>(known->elements.size()))),
                   "an axis is out of range or named twice");
   g.index = [base, is_reduced](In vars) {
     std::vector<Expr> at;
     size_t next = 0;
-    for (size_t d = 0; d < base.size(); ++d) at.push_back(is_reduced[d] ? loop::select(is_reduced[d], vars[next++], base[d]) : base[d]);
+    for (size_t d = 0; d < base.size(); ++d)
+      at.push_back(is_reduced[d] ? loop::select(is_reduced[d], vars[next++], base[d]) : base[d]);
     return at;
   };
   return g;
 }
 
-Expr finite_or_zero(const Expr& x) { return loop::select(loop::unary(UnaryOp::is_inf, x), ops::number(x, 0), x); }
+Expr finite_or_zero(const Expr& x) {
+  return loop::select(loop::unary(UnaryOp::is_inf, x), ops::number(x, 0), x);
+}
 
 template <Kind kind>
 Expr define_reduce(DefineContext& c, size_t, In index) {
@@ -243,7 +259,8 @@ Expr define_reduce(DefineContext& c, size_t, In index) {
   Expr e;
   if constexpr (kind == Kind::log_sum_exp) {
     const Expr top = finite_or_zero(over(ReduceOp::max, [](Expr x) { return x; }));
-    e = top + loop::unary(UnaryOp::log, over(ReduceOp::add, [&](Expr x) { return loop::unary(UnaryOp::exp, x - top); }));
+    e = top +
+        loop::unary(UnaryOp::log, over(ReduceOp::add, [&](Expr x) { return loop::unary(UnaryOp::exp, x - top); }));
   } else {
     e = over(step(kind, work == DType::boolean), [](Expr x) {
       if (kind == Kind::l1) return loop::unary(UnaryOp::abs, x);
@@ -261,10 +278,13 @@ Expr define_reduce(DefineContext& c, size_t, In index) {
 Status infer_arg(InferContext& c) {
   FCC_CHECKED(ops::require_type(c, 0, ops::kNumbers, "the input"));
   FCC_TRY(const int64_t axis, c.axis(c.attrs.integer("axis"), c.rank(0)));
-  if (c.dims(0)[static_cast<size_t>(axis)].is(0)) return c.fail("axis " + std::to_string(axis) + " has no elements to choose from");
+  if (c.dims(0)[static_cast<size_t>(axis)].is(0))
+    return c.fail("axis " + std::to_string(axis) + " has no elements to choose from");
   Dims dims = c.dims(0);
-  if (c.attrs.flag("keepdims", true)) dims[static_cast<size_t>(axis)] = 1;
-  else dims.erase(dims.begin() + axis);
+  if (c.attrs.flag("keepdims", true))
+    dims[static_cast<size_t>(axis)] = 1;
+  else
+    dims.erase(dims.begin() + axis);
   c.set(0, DType::i64, std::move(dims));
   return {};
 }
@@ -323,8 +343,10 @@ Expr define_arg(DefineContext& c, size_t, In index) {
 Status infer_cumsum(InferContext& c) {
   FCC_CHECKED(ops::require_type(c, 0, ops::kNumbers, "the input"));
   FCC_CHECKED(ops::require_type(c, 1, ops::kInts, "the axis"));
-  if (c.rank(1) > 1 || (c.rank(1) == 1 && !c.dims(1)[0].is(1))) return c.fail("axis has shape " + text(c.dims(1)) + ", expected a scalar");
-  if (const SymTensor* axis = c.content(1); axis && axis->is_constant()) FCC_CHECKED(ops::status_of(c.axis(axis->constants()[0], c.rank(0))));
+  if (c.rank(1) > 1 || (c.rank(1) == 1 && !c.dims(1)[0].is(1)))
+    return c.fail("axis has shape " + text(c.dims(1)) + ", expected a scalar");
+  if (const SymTensor* axis = c.content(1); axis && axis->is_constant())
+    FCC_CHECKED(ops::status_of(c.axis(axis->constants()[0], c.rank(0))));
   if (c.rank(0) == 0) return c.fail("the input is a scalar, which has no axis");
   c.set(0, c.type(0));
   return {};
@@ -354,7 +376,9 @@ Expr define_cumsum(DefineContext& c, size_t, In index) {
   const int64_t rank = c.rank(0);
   Expr axis = c.element(1, 0);
   axis = loop::select(loop::lt(axis, loop::index(0)), axis + rank, axis);
-  ops::fault_if(c, loop::binary(loop::BinaryOp::logical_or, loop::lt(axis, loop::index(0)), loop::ge(axis, loop::index(rank))), "the axis is out of range");
+  ops::fault_if(
+      c, loop::binary(loop::BinaryOp::logical_or, loop::lt(axis, loop::index(0)), loop::ge(axis, loop::index(rank))),
+      "the axis is out of range");
   Expr i = loop::index(0), n = loop::index(0);
   std::vector<Expr> is_axis;
   for (int64_t d = 0; d < rank; ++d) {
@@ -373,14 +397,28 @@ Expr define_cumsum(DefineContext& c, size_t, In index) {
 
 template <Kind kind>
 void add(Registry& r, std::string_view name, std::string_view doc) {
-  r.add({.name = name, .doc = doc, .attrs = {{"keepdims", AttrType::integer}, {"noop_with_empty_axes", AttrType::integer}}, .in = {1, 2}, .out = {1, 1},
-         .shape_operands = {1}, .infer = infer_reduce<kind>, .eval = eval_reduce<kind>, .define = define_reduce<kind>});
+  r.add({.name = name,
+         .doc = doc,
+         .attrs = {{"keepdims", AttrType::integer}, {"noop_with_empty_axes", AttrType::integer}},
+         .in = {1, 2},
+         .out = {1, 1},
+         .shape_operands = {1},
+         .infer = infer_reduce<kind>,
+         .eval = eval_reduce<kind>,
+         .define = define_reduce<kind>});
 }
 template <bool largest>
 void add_arg(Registry& r, std::string_view name, std::string_view doc) {
-  r.add({.name = name, .doc = doc,
-         .attrs = {{"axis", AttrType::integer}, {"keepdims", AttrType::integer}, {"select_last_index", AttrType::integer}}, .in = {1, 1}, .out = {1, 1},
-         .infer = infer_arg, .eval = eval_arg<largest>, .define = define_arg<largest>});
+  r.add({.name = name,
+         .doc = doc,
+         .attrs = {{"axis", AttrType::integer},
+                   {"keepdims", AttrType::integer},
+                   {"select_last_index", AttrType::integer}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .infer = infer_arg,
+         .eval = eval_arg<largest>,
+         .define = define_arg<largest>});
 }
 
 }  // namespace
@@ -398,8 +436,15 @@ void register_reduce(Registry& r) {
   add<Kind::sum_square>(r, "ReduceSumSquare", "sum x^2 over axes");
   add_arg<true>(r, "ArgMax", "position of the largest element along an axis");
   add_arg<false>(r, "ArgMin", "position of the smallest element along an axis");
-  r.add({.name = "CumSum", .doc = "running sum along an axis", .attrs = {{"exclusive", AttrType::integer}, {"reverse", AttrType::integer}}, .in = {2, 2},
-         .out = {1, 1}, .shape_operands = {1}, .infer = infer_cumsum, .eval = eval_cumsum, .define = define_cumsum});
+  r.add({.name = "CumSum",
+         .doc = "running sum along an axis",
+         .attrs = {{"exclusive", AttrType::integer}, {"reverse", AttrType::integer}},
+         .in = {2, 2},
+         .out = {1, 1},
+         .shape_operands = {1},
+         .infer = infer_cumsum,
+         .eval = eval_cumsum,
+         .define = define_cumsum});
 }
 
 }  // namespace fcc

@@ -59,7 +59,9 @@ struct Line {
 Line line_of(DefineContext& c, In index) {
   const int64_t axis = axis_of(*c.attrs, c.rank(0));
   return {axis, c.dim(0, static_cast<size_t>(axis)),
-          [&c, axis, at = std::vector<Expr>(index.begin(), index.end())](Expr k) { return c.in(0, ops::replaced(at, axis, std::move(k))); }};
+          [&c, axis, at = std::vector<Expr>(index.begin(), index.end())](Expr k) {
+            return c.in(0, ops::replaced(at, axis, std::move(k)));
+          }};
 }
 
 // exp(x - m) / sum exp(x - m). The quotient is a product with 1/sum, which is computed once a line.
@@ -67,7 +69,8 @@ template <bool logarithm>
 Expr define_softmax(DefineContext& c, size_t, In index) {
   const Line line = line_of(c, index);
   const Expr top = c.reduce(ReduceOp::max, "k", line.extent, line.element);
-  const Expr sum = c.reduce(ReduceOp::add, "k", line.extent, [&](Expr k) { return loop::unary(UnaryOp::exp, line.element(std::move(k)) - top); });
+  const Expr sum = c.reduce(ReduceOp::add, "k", line.extent,
+                            [&](Expr k) { return loop::unary(UnaryOp::exp, line.element(std::move(k)) - top); });
   const Expr shifted = c.in(0, index) - top;
   if (logarithm) return shifted - loop::unary(UnaryOp::log, sum);
   return loop::unary(UnaryOp::exp, shifted) * (ops::number(sum, 1) / sum);
@@ -81,11 +84,20 @@ Expr define_hardmax(DefineContext& c, size_t, In index) {
     const Expr hit = loop::binary(loop::BinaryOp::logical_or, loop::eq(x, top), loop::unary(UnaryOp::is_nan, x));
     return loop::select(hit, k, line.extent);
   });
-  return loop::select(loop::eq(index[static_cast<size_t>(line.axis)], position), ops::number(top, 1), ops::number(top, 0));
+  return loop::select(loop::eq(index[static_cast<size_t>(line.axis)], position), ops::number(top, 1),
+                      ops::number(top, 0));
 }
 
-void add(Registry& r, std::string_view name, std::string_view doc, void (*eval)(EvalContext&), Expr (*define)(DefineContext&, size_t, In)) {
-  r.add({.name = name, .doc = doc, .attrs = {{"axis", AttrType::integer}}, .in = {1, 1}, .out = {1, 1}, .infer = infer_softmax, .eval = eval, .define = define});
+void add(Registry& r, std::string_view name, std::string_view doc, void (*eval)(EvalContext&),
+         Expr (*define)(DefineContext&, size_t, In)) {
+  r.add({.name = name,
+         .doc = doc,
+         .attrs = {{"axis", AttrType::integer}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .infer = infer_softmax,
+         .eval = eval,
+         .define = define});
 }
 
 }  // namespace

@@ -18,13 +18,20 @@ namespace fcc::test {
 namespace {
 
 uint32_t next_seed = 1;
-Tensor x(std::vector<int64_t> shape, DType dtype = DType::f32) { return random_tensor(next_seed++, dtype, std::move(shape)); }
-Tensor positive(std::vector<int64_t> shape, DType dtype = DType::f32) { return random_tensor(next_seed++, dtype, std::move(shape), 0.5, 2); }
-Tensor axes(std::vector<int64_t> v) { return Tensor::ints(v); }
+Tensor x(std::vector<int64_t> shape, DType dtype = DType::f32) {
+  return random_tensor(next_seed++, dtype, std::move(shape));
+}
+Tensor positive(std::vector<int64_t> shape, DType dtype = DType::f32) {
+  return random_tensor(next_seed++, dtype, std::move(shape), 0.5, 2);
+}
+Tensor axes(std::vector<int64_t> v) {
+  return Tensor::ints(v);
+}
 using I = int64_t;
 
 void add_reductions(std::vector<Case>& cases) {
-  static constexpr std::string_view kNames[] = {"Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare"};
+  static constexpr std::string_view kNames[] = {"Sum", "Mean", "Max",    "Min",       "Prod",
+                                                "L1",  "L2",   "LogSum", "LogSumExp", "SumSquare"};
   for (std::string_view kind : kNames) {
     const std::string name = "Reduce" + std::string(kind);
     for (I keepdims : {0, 1}) {
@@ -59,7 +66,9 @@ void add_arg_and_cumsum(std::vector<Case>& cases) {
   for (const char* name : {"ArgMax", "ArgMin"})
     for (I keepdims : {0, 1})
       for (I last : {0, 1}) {
-        const auto with_axis = [&](I axis) { return Attrs{{"axis", axis}, {"keepdims", keepdims}, {"select_last_index", last}}; };
+        const auto with_axis = [&](I axis) {
+          return Attrs{{"axis", axis}, {"keepdims", keepdims}, {"select_last_index", last}};
+        };
         cases.push_back({name, {x({3, 4, 2})}, with_axis(1)});
         cases.push_back({name, {x({3, 9}, DType::i8)}, with_axis(-1)});
         cases.push_back({name, {floats({2, 4}, {1, NAN, NAN, 5, 7, 7, -1, -1})}, with_axis(1)});
@@ -89,7 +98,9 @@ void add_softmax(std::vector<Case>& cases) {
 }
 
 void add_group_norms(std::vector<Case>& cases) {
-  const auto params = [](Tensor input, I channels) { return std::vector<Tensor>{std::move(input), x({channels}), x({channels})}; };
+  const auto params = [](Tensor input, I channels) {
+    return std::vector<Tensor>{std::move(input), x({channels}), x({channels})};
+  };
   for (std::vector<I> shape : {std::vector<I>{2, 4, 3, 2}, {2, 4, 5}, {0, 4, 3}}) {
     cases.push_back({"InstanceNormalization", params(x(shape), 4), {{"epsilon", 0.01}}});
     for (I groups : {1, 2, 4}) cases.push_back({"GroupNormalization", params(x(shape), 4), {{"num_groups", groups}}});
@@ -102,7 +113,8 @@ void add_group_norms(std::vector<Case>& cases) {
     cases.push_back({"BatchNormalization", in, {{"epsilon", 0.001}}});
   }
   cases.push_back({"BatchNormalization", {x({4}), x({1}), x({1}), x({1}), positive({1})}});
-  cases.push_back({"BatchNormalization", {x({2, 3}, DType::f16), x({3}), x({3}), x({3}, DType::f64), positive({3}, DType::f64)}});
+  cases.push_back(
+      {"BatchNormalization", {x({2, 3}, DType::f16), x({3}), x({3}), x({3}, DType::f64), positive({3}, DType::f64)}});
 }
 
 void add_norms(std::vector<Case>& cases) {
@@ -118,7 +130,8 @@ void add_norms(std::vector<Case>& cases) {
   cases.push_back({"LayerNormalization", {x({2, 0}), x({0})}, {}, 1});
   cases.push_back({"RMSNormalization", {x({3, 4}, DType::f16), x({4})}});
   add_group_norms(cases);
-  for (I size : {1, 2, 3, 9}) cases.push_back({"LRN", {x({2, 5, 3})}, {{"size", size}, {"alpha", 0.5}, {"bias", 1.5}, {"beta", 0.6}}});
+  for (I size : {1, 2, 3, 9})
+    cases.push_back({"LRN", {x({2, 5, 3})}, {{"size", size}, {"alpha", 0.5}, {"bias", 1.5}, {"beta", 0.6}}});
   for (I p : {1, 2}) {
     cases.push_back({"LpNormalization", {x({3, 4})}, {{"p", p}}});
     cases.push_back({"LpNormalization", {x({3, 4, 2})}, {{"p", p}, {"axis", I{1}}}});
@@ -129,15 +142,27 @@ void add_norms(std::vector<Case>& cases) {
 }
 
 void add_matmul(std::vector<Case>& cases) {
-  const std::vector<std::pair<std::vector<I>, std::vector<I>>> shapes = {
-      {{3, 4}, {4, 2}}, {{4}, {4, 2}}, {{3, 4}, {4}}, {{4}, {4}}, {{5, 3, 4}, {4, 2}}, {{3, 4}, {5, 4, 2}}, {{2, 1, 3, 4}, {5, 4, 2}},
-      {{4}, {2, 4, 3}}, {{2, 3, 4}, {4}}, {{3, 0}, {0, 2}}, {{0, 4}, {4, 2}}, {{1, 1}, {1, 1}}, {{2, 0, 3, 4}, {4, 2}}};
+  const std::vector<std::pair<std::vector<I>, std::vector<I>>> shapes = {{{3, 4}, {4, 2}},
+                                                                         {{4}, {4, 2}},
+                                                                         {{3, 4}, {4}},
+                                                                         {{4}, {4}},
+                                                                         {{5, 3, 4}, {4, 2}},
+                                                                         {{3, 4}, {5, 4, 2}},
+                                                                         {{2, 1, 3, 4}, {5, 4, 2}},
+                                                                         {{4}, {2, 4, 3}},
+                                                                         {{2, 3, 4}, {4}},
+                                                                         {{3, 0}, {0, 2}},
+                                                                         {{0, 4}, {4, 2}},
+                                                                         {{1, 1}, {1, 1}},
+                                                                         {{2, 0, 3, 4}, {4, 2}}};
   for (const auto& [a, b] : shapes)
-    for (DType t : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::u64}) cases.push_back({"MatMul", {x(a, t), x(b, t)}});
+    for (DType t : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::u64})
+      cases.push_back({"MatMul", {x(a, t), x(b, t)}});
   for (I ta : {0, 1})
     for (I tb : {0, 1})
       for (std::vector<I> bias : {std::vector<I>{2}, {3, 2}, {3, 1}, {1, 2}, {1}, {}}) {
-        const std::vector<I> a = ta ? std::vector<I>{4, 3} : std::vector<I>{3, 4}, b = tb ? std::vector<I>{2, 4} : std::vector<I>{4, 2};
+        const std::vector<I> a = ta ? std::vector<I>{4, 3} : std::vector<I>{3, 4},
+                             b = tb ? std::vector<I>{2, 4} : std::vector<I>{4, 2};
         const Attrs attrs{{"transA", ta}, {"transB", tb}, {"alpha", 0.5}, {"beta", 2.0}};
         for (DType t : {DType::f32, DType::i32}) cases.push_back({"Gemm", {x(a, t), x(b, t), x(bias, t)}, attrs});
         cases.push_back({"Gemm", {x(a), x(b)}, attrs});
@@ -146,7 +171,9 @@ void add_matmul(std::vector<Case>& cases) {
 }
 
 void add_einsum(std::vector<Case>& cases) {
-  const auto einsum = [&](const char* equation, std::vector<Tensor> in) { cases.push_back({"Einsum", std::move(in), {{"equation", std::string(equation)}}}); };
+  const auto einsum = [&](const char* equation, std::vector<Tensor> in) {
+    cases.push_back({"Einsum", std::move(in), {{"equation", std::string(equation)}}});
+  };
   einsum("ij,jk->ik", {x({3, 4}), x({4, 2})});
   einsum("ij,jk", {x({3, 4}, DType::i32), x({4, 2}, DType::i32)});
   einsum("bhid, bhjd -> bhij", {x({2, 2, 3, 4}), x({2, 2, 5, 4})});
@@ -182,10 +209,14 @@ std::vector<Case> all_cases() {
 
 double tolerance(const Tensor& t) {
   switch (t.dtype()) {
-    case DType::f64: return 1e-12;
-    case DType::f16: return 1e-3;
-    case DType::bf16: return 1e-2;
-    default: return 2e-6;
+    case DType::f64:
+      return 1e-12;
+    case DType::f16:
+      return 1e-3;
+    case DType::bf16:
+      return 1e-2;
+    default:
+      return 2e-6;
   }
 }
 
@@ -200,7 +231,8 @@ TEST(Define, AgreesWithEval) {
       EXPECT_EQ(got->faults, std::vector<std::string>()) << text(c);
       for (size_t k = 0; k < want->size(); ++k) {
         ASSERT_EQ(got->out[k].shape(), (*want)[k].shape()) << text(c) << " mode " << static_cast<int>(mode);
-        EXPECT_LE(difference(got->out[k], (*want)[k]), tolerance((*want)[k])) << text(c) << " result " << k << " mode " << static_cast<int>(mode);
+        EXPECT_LE(difference(got->out[k], (*want)[k]), tolerance((*want)[k]))
+            << text(c) << " result " << k << " mode " << static_cast<int>(mode);
       }
     }
   }
@@ -236,10 +268,12 @@ TEST(Define, StopsWhereAxesAreWrongOnlyWhileRunning) {
 TEST(Define, StopsWhereOpenExtentsTurnOutUnequal) {
   EXPECT_FALSE(run_define({"MatMul", {x({2, 3}), x({4, 2})}}, Mode::open)->faults.empty());
   EXPECT_FALSE(run_define({"Gemm", {x({2, 3}), x({4, 2})}}, Mode::open)->faults.empty());
-  EXPECT_FALSE(run_define({"Einsum", {x({2, 3}), x({4, 2})}, {{"equation", std::string("ij,jk->ik")}}}, Mode::open)->faults.empty());
+  EXPECT_FALSE(run_define({"Einsum", {x({2, 3}), x({4, 2})}, {{"equation", std::string("ij,jk->ik")}}}, Mode::open)
+                   ->faults.empty());
   EXPECT_FALSE(run_define({"LayerNormalization", {x({2, 3}), x({4})}}, Mode::open)->faults.empty());
   EXPECT_FALSE(run_define({"InstanceNormalization", {x({2, 3, 2}), x({4}), x({3})}}, Mode::open)->faults.empty());
-  EXPECT_FALSE(run_define({"GroupNormalization", {x({2, 3, 2}), x({3}), x({3})}, {{"num_groups", I{2}}}}, Mode::open)->faults.empty());
+  EXPECT_FALSE(run_define({"GroupNormalization", {x({2, 3, 2}), x({3}), x({3})}, {{"num_groups", I{2}}}}, Mode::open)
+                   ->faults.empty());
 }
 
 }  // namespace

@@ -16,10 +16,13 @@ class LoadingContext : public DefineContext {
     return loop::load(static_cast<loop::BufferId>(k), dtype(k), {index.begin(), index.end()});
   }
   loop::Expr in_guarded(size_t k, std::span<const loop::Expr> index, loop::Expr guard, loop::Expr otherwise) override {
-    return loop::load_guarded(static_cast<loop::BufferId>(k), dtype(k), {index.begin(), index.end()}, std::move(guard), std::move(otherwise));
+    return loop::load_guarded(static_cast<loop::BufferId>(k), dtype(k), {index.begin(), index.end()}, std::move(guard),
+                              std::move(otherwise));
   }
   loop::VarId fresh_var(std::string_view) override { return next_var++; }
-  void fault_if(loop::Expr condition, std::string text) override { faults.emplace_back(std::move(condition), std::move(text)); }
+  void fault_if(loop::Expr condition, std::string text) override {
+    faults.emplace_back(std::move(condition), std::move(text));
+  }
 
   loop::VarId next_var = 100;
   std::vector<std::pair<loop::Expr, std::string>> faults;
@@ -43,9 +46,12 @@ Result<Program> build(const Case& c, Mode mode) {
   Program p;
   for (size_t k = 0; k < c.in.size(); ++k) {
     const std::string name = "x" + std::to_string(k);
-    if (!c.in[k].raw()) p.in.push_back(kNoValue);
-    else if (mode == Mode::constant) p.in.push_back(p.graph.add_constant(name, c.in[k]));
-    else p.in.push_back(p.graph.add_input(name, type_of(c.in[k], k, mode)));
+    if (!c.in[k].raw())
+      p.in.push_back(kNoValue);
+    else if (mode == Mode::constant)
+      p.in.push_back(p.graph.add_constant(name, c.in[k]));
+    else
+      p.in.push_back(p.graph.add_input(name, type_of(c.in[k], k, mode)));
   }
   FCC_TRY(const NodeId n, p.graph.add(op(c.op), p.in, c.attrs, Loc{.node = "n"}, {}, nullptr, c.n_results));
   p.out = p.graph.node(n).out;
@@ -61,7 +67,8 @@ std::map<std::string, int64_t> symbols_of(const Program& p, const Case& c) {
     for (size_t d = 0; d < v.type.dims.size(); ++d)
       if (!v.type.dims[d].is_constant()) symbols[v.type.dims[d].text()] = c.in[k].shape()[d];
     if (v.observed)
-      for (size_t i = 0; i < v.content->elements.size(); ++i) symbols[v.content->elements[i].text()] = c.in[k].get_int(static_cast<int64_t>(i));
+      for (size_t i = 0; i < v.content->elements.size(); ++i)
+        symbols[v.content->elements[i].text()] = c.in[k].get_int(static_cast<int64_t>(i));
   }
   return symbols;
 }
@@ -76,7 +83,9 @@ void fill(LoadingContext& ctx, const Program& p, const Case& c) {
   for (ValueId v : p.out) ctx.out_types.push_back(&p.graph.value(v).type);
 }
 
-bool any(const loop::Expr& condition, const loop::Environment& env) { return loop::evaluate(condition, env).i != 0; }
+bool any(const loop::Expr& condition, const loop::Environment& env) {
+  return loop::evaluate(condition, env).i != 0;
+}
 
 }  // namespace
 
@@ -97,9 +106,12 @@ Tensor random_tensor(uint32_t seed, DType dtype, std::vector<int64_t> shape, dou
   Tensor t(dtype, std::move(shape));
   for (int64_t i = 0; i < t.elements(); ++i) {
     const double v = low + (high - low) * (static_cast<double>(gen()) / 4294967296.0);
-    if (dtype == DType::boolean) t.set_int(i, gen() & 1);
-    else if (is_float(dtype)) t.set_double(i, v);
-    else t.set_int(i, static_cast<int64_t>(std::floor(is_unsigned_int(dtype) ? std::fabs(v * 3) : v * 3)));
+    if (dtype == DType::boolean)
+      t.set_int(i, gen() & 1);
+    else if (is_float(dtype))
+      t.set_double(i, v);
+    else
+      t.set_int(i, static_cast<int64_t>(std::floor(is_unsigned_int(dtype) ? std::fabs(v * 3) : v * 3)));
   }
   return t;
 }
@@ -124,14 +136,16 @@ Result<Outcome> run_define(const Case& c, Mode mode) {
   env.load = [&](loop::BufferId b, std::span<const int64_t> index) {
     const Tensor& t = c.in.at(static_cast<size_t>(b));
     for (size_t d = 0; d < index.size(); ++d)
-      FCC_CHECK(index[d] >= 0 && index[d] < t.shape().at(d), "operand {} read at {} of {} on axis {}", b, index[d], t.shape()[d], d);
+      FCC_CHECK(index[d] >= 0 && index[d] < t.shape().at(d), "operand {} read at {} of {} on axis {}", b, index[d],
+                t.shape()[d], d);
     return loop::read_element(t, flat_index(t.shape(), index));
   };
   Outcome outcome;
   for (size_t result = 0; result < p.out.size(); ++result) {
     const TensorType& type = p.graph.value(p.out[result]).type;
     std::vector<int64_t> shape;
-    for (const SymExpr& d : type.dims) shape.push_back(d.evaluate([&](std::string_view s) { return env.symbols.at(std::string(s)); }));
+    for (const SymExpr& d : type.dims)
+      shape.push_back(d.evaluate([&](std::string_view s) { return env.symbols.at(std::string(s)); }));
     Tensor out(type.dtype, shape);
     LoadingContext ctx;
     fill(ctx, p, c);

@@ -7,7 +7,9 @@ namespace fcc::test {
 namespace {
 
 using I = int64_t;
-Tensor zeros(std::vector<I> shape, DType t = DType::f32) { return Tensor(t, std::move(shape)); }
+Tensor zeros(std::vector<I> shape, DType t = DType::f32) {
+  return Tensor(t, std::move(shape));
+}
 
 void refuses(const Case& c, std::string_view what, std::string_view hint = {}) {
   const auto types = result_types(c);
@@ -18,30 +20,39 @@ void refuses(const Case& c, std::string_view what, std::string_view hint = {}) {
 }
 
 TEST(Refusals, ElementTypes) {
-  refuses({"Add", {zeros({2}), zeros({2}, DType::f64)}}, "operand 1 is f64, operand 0 is f32", "both must have one element type; convert one with a Cast");
-  refuses({"Add", {zeros({2}, DType::boolean), zeros({2}, DType::boolean)}}, "operand 0 is bool, expected a number type", "convert it with a Cast first");
+  refuses({"Add", {zeros({2}), zeros({2}, DType::f64)}}, "operand 1 is f64, operand 0 is f32",
+          "both must have one element type; convert one with a Cast");
+  refuses({"Add", {zeros({2}, DType::boolean), zeros({2}, DType::boolean)}},
+          "operand 0 is bool, expected a number type", "convert it with a Cast first");
   refuses({"Sqrt", {zeros({2}, DType::i32)}}, "operand 0 is i32, expected a float type");
   refuses({"Neg", {zeros({2}, DType::u8)}}, "operand 0 is u8, expected a signed type");
   refuses({"And", {zeros({2}), zeros({2})}}, "operand 0 is f32, expected bool");
   refuses({"Where", {zeros({2}), zeros({2}), zeros({2})}}, "the condition is f32, expected bool");
   refuses({"Where", {zeros({2}, DType::boolean), zeros({2}), zeros({2}, DType::f16)}}, "chooses between f32 and f16");
-  refuses({"BitShift", {zeros({2}), zeros({2})}, {{"direction", std::string("LEFT")}}}, "operand 0 is f32, expected an integer type");
+  refuses({"BitShift", {zeros({2}), zeros({2})}, {{"direction", std::string("LEFT")}}},
+          "operand 0 is f32, expected an integer type");
   refuses({"Softmax", {zeros({2}, DType::i32)}}, "the input is i32, expected a float type");
 }
 TEST(Refusals, Broadcasting) {
   refuses({"Add", {zeros({2, 3}), zeros({4})}}, "operand 1 with shape [4] does not broadcast to [2,3]",
           "every pair of extents, aligned at the right, must be equal or contain a 1");
-  refuses({"Clip", {zeros({2, 3}), zeros({3})}}, "min has shape [3], expected a scalar", "use Min or Max for bounds that are tensors");
+  refuses({"Clip", {zeros({2, 3}), zeros({3})}}, "min has shape [3], expected a scalar",
+          "use Min or Max for bounds that are tensors");
 }
 TEST(Refusals, Settings) {
-  refuses({"BitShift", {zeros({2}, DType::u8), zeros({2}, DType::u8)}, {{"direction", std::string("UP")}}}, "direction is \"UP\", expected \"LEFT\" or \"RIGHT\"");
-  refuses({"Dropout", {zeros({2}), floats({}, {0.5}), ints({}, {1}, DType::boolean)}},
-          "training_mode must be false", "export the model in inference mode (model.eval()); fcc train adds dropout itself");
-  refuses({"BatchNormalization", {zeros({1, 2}), zeros({2}), zeros({2}), zeros({2}), zeros({2})}, {{"training_mode", I{1}}}}, "training_mode must be 0",
+  refuses({"BitShift", {zeros({2}, DType::u8), zeros({2}, DType::u8)}, {{"direction", std::string("UP")}}},
+          "direction is \"UP\", expected \"LEFT\" or \"RIGHT\"");
+  refuses({"Dropout", {zeros({2}), floats({}, {0.5}), ints({}, {1}, DType::boolean)}}, "training_mode must be false",
+          "export the model in inference mode (model.eval()); fcc train adds dropout itself");
+  refuses({"BatchNormalization",
+           {zeros({1, 2}), zeros({2}), zeros({2}), zeros({2}), zeros({2})},
+           {{"training_mode", I{1}}}},
+          "training_mode must be 0",
           "export the model in inference mode (model.eval()); fcc train makes the training step itself");
 }
 TEST(Refusals, Axes) {
-  refuses({"Softmax", {zeros({2, 3})}, {{"axis", I{2}}}}, "axis 2 is out of range for rank 2", "use an axis from -2 to 1");
+  refuses({"Softmax", {zeros({2, 3})}, {{"axis", I{2}}}}, "axis 2 is out of range for rank 2",
+          "use an axis from -2 to 1");
   refuses({"Softmax", {zeros({})}}, "axis -1 is out of range for rank 0");
   refuses({"ReduceSum", {zeros({2, 3}), Tensor::ints(std::vector<I>{2})}}, "axis 2 is out of range for rank 2");
   refuses({"ReduceSum", {zeros({2, 3}), Tensor::ints(std::vector<I>{1, -1})}}, "axis -1 is named twice");
@@ -57,41 +68,52 @@ TEST(Refusals, MatrixProducts) {
           "put a Flatten (axis=1) before it, or use MatMul, which takes any rank");
   refuses({"Gemm", {zeros({4, 5}), zeros({5, 12}), zeros({10})}}, "the bias has shape [10], the result is [4,12]",
           "the bias must broadcast to the result; usually it is [12]");
-  refuses({"MatMul", {zeros({2, 3}), zeros({4, 2})}}, "the left operand has 3 columns, the right has 4 rows", "the inner extents must agree: [..,m,k] x [..,k,n]");
+  refuses({"MatMul", {zeros({2, 3}), zeros({4, 2})}}, "the left operand has 3 columns, the right has 4 rows",
+          "the inner extents must agree: [..,m,k] x [..,k,n]");
   refuses({"MatMul", {zeros({2, 3, 4}), zeros({5, 4, 2})}}, "batch shapes [2] and [5] do not broadcast");
   refuses({"MatMul", {zeros({}), zeros({4, 2})}}, "the left operand is a scalar", "multiply by a scalar with Mul");
 }
 TEST(Refusals, OpenExtentMeetsItsOwnNeighbour) {
   Graph g;
   const SymExpr n = SymExpr::symbol("N");
-  const ValueId a = g.add_input("a", {DType::f32, {2, n}}), b = g.add_input("b", {DType::f32, {n + 1, 2}}), w = g.add_input("w", {DType::f32, {784, 2}});
+  const ValueId a = g.add_input("a", {DType::f32, {2, n}}), b = g.add_input("b", {DType::f32, {n + 1, 2}}),
+                w = g.add_input("w", {DType::f32, {784, 2}});
   EXPECT_FALSE(g.add(op("MatMul"), {a, b}));
   EXPECT_TRUE(g.add(op("MatMul"), {a, w}));
 }
 TEST(Refusals, Norms) {
-  refuses({"BatchNormalization", {zeros({1, 4, 2}), zeros({3}), zeros({4}), zeros({4}), zeros({4})}}, "scale has 3 elements, the input has 4 channels",
-          "scale must have the shape [4]");
-  refuses({"GroupNormalization", {zeros({1, 6, 2}), zeros({6}), zeros({6})}, {{"num_groups", I{4}}}}, "the input's 6 channels do not divide into 4 groups",
-          "num_groups must divide the channels");
-  refuses({"GroupNormalization", {zeros({1, 6, 2}), zeros({6}), zeros({6})}, {{"num_groups", I{0}}}}, "num_groups is 0, expected at least 1");
+  refuses({"BatchNormalization", {zeros({1, 4, 2}), zeros({3}), zeros({4}), zeros({4}), zeros({4})}},
+          "scale has 3 elements, the input has 4 channels", "scale must have the shape [4]");
+  refuses({"GroupNormalization", {zeros({1, 6, 2}), zeros({6}), zeros({6})}, {{"num_groups", I{4}}}},
+          "the input's 6 channels do not divide into 4 groups", "num_groups must divide the channels");
+  refuses({"GroupNormalization", {zeros({1, 6, 2}), zeros({6}), zeros({6})}, {{"num_groups", I{0}}}},
+          "num_groups is 0, expected at least 1");
   refuses({"LRN", {zeros({1, 6, 2})}, {{"size", I{0}}}}, "size is 0, expected at least 1 channel");
   refuses({"LpNormalization", {zeros({1, 6})}, {{"p", I{3}}}}, "p is 3, expected 1 or 2");
-  refuses({"LayerNormalization", {zeros({2, 4}), zeros({5})}}, "scale has shape [5], which does not broadcast to the input's [2,4]");
-  refuses({"LayerNormalization", {zeros({4}), zeros({2, 4})}}, "scale has shape [2,4], which does not broadcast to the input's [4]");
-  refuses({"LayerNormalization", {zeros({1, 4}), zeros({2, 4})}}, "scale has shape [2,4], which does not broadcast to the input's [1,4]");
-  refuses({"InstanceNormalization", {zeros({4, 2}), zeros({2}), zeros({2})}}, "the input has rank 2, expected at least 3", "the layout is [N,C,...]");
+  refuses({"LayerNormalization", {zeros({2, 4}), zeros({5})}},
+          "scale has shape [5], which does not broadcast to the input's [2,4]");
+  refuses({"LayerNormalization", {zeros({4}), zeros({2, 4})}},
+          "scale has shape [2,4], which does not broadcast to the input's [4]");
+  refuses({"LayerNormalization", {zeros({1, 4}), zeros({2, 4})}},
+          "scale has shape [2,4], which does not broadcast to the input's [1,4]");
+  refuses({"InstanceNormalization", {zeros({4, 2}), zeros({2}), zeros({2})}},
+          "the input has rank 2, expected at least 3", "the layout is [N,C,...]");
 }
 TEST(Refusals, EinsumRubbish) {
-  const auto einsum = [](const char* equation, std::vector<Tensor> in) { return Case{"Einsum", std::move(in), {{"equation", std::string(equation)}}}; };
+  const auto einsum = [](const char* equation, std::vector<Tensor> in) {
+    return Case{"Einsum", std::move(in), {{"equation", std::string(equation)}}};
+  };
   const Tensor a = zeros({2, 3});
-  refuses(einsum("ij,jk->ik", {a}), "equation \"ij,jk->ik\" names 2 operands, the node has 1", "one term an operand, one letter an axis: \"ij,jk->ik\"");
+  refuses(einsum("ij,jk->ik", {a}), "equation \"ij,jk->ik\" names 2 operands, the node has 1",
+          "one term an operand, one letter an axis: \"ij,jk->ik\"");
   refuses(einsum("ijk->ik", {a}), "equation \"ijk->ik\" gives operand 0 3 axes (\"ijk\"), it has 2");
   refuses(einsum("i->i", {a}), "equation \"i->i\" gives operand 0 1 axes (\"i\"), it has 2");
   refuses(einsum("ij->ik", {a}), "equation \"ij->ik\" has \"k\" in its result, but no operand has it");
   refuses(einsum("ij->ii", {a}), "equation \"ij->ii\" names \"i\" twice in its result");
   refuses(einsum("i1->i", {a}), "equation \"i1->i\" \"i1\" contains '1', which is no letter");
   refuses(einsum("......->", {a}), "equation \"......->\" gives operand 0 3 axes (\"......\"), it has 2");
-  refuses(einsum("ij,jk->ik", {a, zeros({4, 2})}), "operand 1 has 4 for \"j\", an axis before it has 3", "axes of one letter must have one extent");
+  refuses(einsum("ij,jk->ik", {a, zeros({4, 2})}), "operand 1 has 4 for \"j\", an axis before it has 3",
+          "axes of one letter must have one extent");
   refuses(einsum("->->", {zeros({})}), "equation \"->->\" \"->\" contains '-', which is no letter");
 }
 

@@ -26,16 +26,20 @@ Tensor row_of_ints(std::vector<I> v, DType t = DType::i64) {
   const auto n = static_cast<I>(v.size());
   return ints({n}, std::move(v), t);
 }
-Tensor row_of_bools(std::vector<I> v) { return row_of_ints(std::move(v), DType::boolean); }
+Tensor row_of_bools(std::vector<I> v) {
+  return row_of_ints(std::move(v), DType::boolean);
+}
 
 TEST(Elementwise, IntegerDivisionTruncatesAndNeverTraps) {
   const I low = std::numeric_limits<I>::min();
-  expect({"Div", {row_of_ints({7, -7, 7, -7, 5, low}), row_of_ints({2, 2, -2, -2, 0, -1})}}, row_of_ints({3, -3, -3, 3, 0, low}));
+  expect({"Div", {row_of_ints({7, -7, 7, -7, 5, low}), row_of_ints({2, 2, -2, -2, 0, -1})}},
+         row_of_ints({3, -3, -3, 3, 0, low}));
   expect({"Div", {row_of_ints({7, 200}, DType::u8), row_of_ints({2, 3}, DType::u8)}}, row_of_ints({3, 66}, DType::u8));
   expect({"Div", {row({1, -1, 0}), row({0, 0, 0})}}, row({kInf, -kInf, kNan}));
 }
 TEST(Elementwise, ModTakesTheDivisorsSignUnlessFmod) {
-  expect({"Mod", {row_of_ints({-4, 7, 5, 4, -7, 8, 3}), row_of_ints({2, -3, 8, -2, 3, 5, 0})}}, row_of_ints({0, -2, 5, 0, 2, 3, 0}));
+  expect({"Mod", {row_of_ints({-4, 7, 5, 4, -7, 8, 3}), row_of_ints({2, -3, 8, -2, 3, 5, 0})}},
+         row_of_ints({0, -2, 5, 0, 2, 3, 0}));
   expect({"Mod", {row_of_ints({-4, 7, -7}), row_of_ints({3, -3, 3})}, {{"fmod", I{1}}}}, row_of_ints({-1, 1, -1}));
   expect({"Mod", {row({-4.3, 7.2, 5}), row({2.1, -3.4, 8})}, {{"fmod", I{1}}}}, row({-0.1, 0.4, 5}));
 }
@@ -62,7 +66,8 @@ TEST(Elementwise, ClipWithEitherBoundAbsent) {
   expect({"Clip", {x, floats({}, {-1})}}, row({-1, 0, 2}));
   expect({"Clip", {x, Tensor(), floats({}, {1})}}, row({-2, 0, 1}));
   expect({"Clip", {x, floats({}, {3}), floats({}, {1})}}, row({1, 1, 1}));  // low > high: high
-  expect({"Clip", {row_of_ints({-9, 9}, DType::i8), ints({}, {-3}, DType::i8), ints({1}, {4}, DType::i8)}}, row_of_ints({-3, 4}, DType::i8));
+  expect({"Clip", {row_of_ints({-9, 9}, DType::i8), ints({}, {-3}, DType::i8), ints({1}, {4}, DType::i8)}},
+         row_of_ints({-3, 4}, DType::i8));
 }
 TEST(Elementwise, RoundingFunctions) {
   const Tensor x = row({-2.5, -1.5, -0.4, 0.5, 1.5, 2.5, kNan});
@@ -75,18 +80,28 @@ TEST(Elementwise, RoundingFunctions) {
   expect({"Neg", {row({1, -2})}}, row({-1, 2}));
 }
 TEST(Elementwise, Functions) {
-  const struct { const char* op; double x, y; } kValues[] = {
-      {"Exp", 1, 2.718281828}, {"Log", 10, 2.302585093}, {"Sqrt", 2, 1.414213562}, {"Reciprocal", 4, 0.25}, {"Erf", 0.5, 0.520499878},
-      {"Sin", 1, 0.841470985}, {"Cos", 1, 0.540302306}, {"Tan", 1, 1.557407725}, {"Asin", 0.5, 0.523598776}, {"Acos", 0.5, 1.047197551},
-      {"Atan", 2, 1.107148718}, {"Sinh", 1, 1.175201194}, {"Cosh", 1, 1.543080635}, {"Asinh", 2, 1.443635475}, {"Acosh", 2, 1.316957897},
-      {"Atanh", 0.5, 0.549306144}};
+  const struct {
+    const char* op;
+    double x, y;
+  } kValues[] = {
+      {"Exp", 1, 2.718281828},    {"Log", 10, 2.302585093},   {"Sqrt", 2, 1.414213562},  {"Reciprocal", 4, 0.25},
+      {"Erf", 0.5, 0.520499878},  {"Sin", 1, 0.841470985},    {"Cos", 1, 0.540302306},   {"Tan", 1, 1.557407725},
+      {"Asin", 0.5, 0.523598776}, {"Acos", 0.5, 1.047197551}, {"Atan", 2, 1.107148718},  {"Sinh", 1, 1.175201194},
+      {"Cosh", 1, 1.543080635},   {"Asinh", 2, 1.443635475},  {"Acosh", 2, 1.316957897}, {"Atanh", 0.5, 0.549306144}};
   for (const auto& [name, x, y] : kValues)
-    for (DType t : {DType::f32, DType::f64, DType::bf16}) expect({name, {row({x}, t)}}, row({y}, t), t == DType::f64 ? 1e-9 : 1e-6);
+    for (DType t : {DType::f32, DType::f64, DType::bf16})
+      expect({name, {row({x}, t)}}, row({y}, t), t == DType::f64 ? 1e-9 : 1e-6);
 }
 TEST(Elementwise, BitOperations) {
   const DType t = DType::u8;
-  expect({"BitShift", {row_of_ints({16, 4, 1, 255}, t), row_of_ints({1, 2, 3, 9}, t)}, {{"direction", std::string("LEFT")}}}, row_of_ints({32, 16, 8, 0}, t));
-  expect({"BitShift", {row_of_ints({16, 4, 1, 255}, t), row_of_ints({1, 2, 3, 4}, t)}, {{"direction", std::string("RIGHT")}}}, row_of_ints({8, 1, 0, 15}, t));
+  expect({"BitShift",
+          {row_of_ints({16, 4, 1, 255}, t), row_of_ints({1, 2, 3, 9}, t)},
+          {{"direction", std::string("LEFT")}}},
+         row_of_ints({32, 16, 8, 0}, t));
+  expect({"BitShift",
+          {row_of_ints({16, 4, 1, 255}, t), row_of_ints({1, 2, 3, 4}, t)},
+          {{"direction", std::string("RIGHT")}}},
+         row_of_ints({8, 1, 0, 15}, t));
   expect({"BitwiseAnd", {row_of_ints({12, -1}), row_of_ints({10, 5})}}, row_of_ints({8, 5}));
   expect({"BitwiseOr", {row_of_ints({12, -1}), row_of_ints({10, 5})}}, row_of_ints({14, -1}));
   expect({"BitwiseXor", {row_of_ints({12, -1}), row_of_ints({10, 5})}}, row_of_ints({6, -6}));
@@ -104,7 +119,8 @@ TEST(Elementwise, CastsSaturate) {
 }
 TEST(Elementwise, CastLikeExpandsToACast) {
   Graph g;
-  const ValueId x = g.add_input("x", {DType::f32, {SymExpr::symbol("N")}}), like = g.add_input("like", {DType::f64, {3}});
+  const ValueId x = g.add_input("x", {DType::f32, {SymExpr::symbol("N")}}),
+                like = g.add_input("like", {DType::f64, {3}});
   const Result<NodeId> n = g.add(op("CastLike"), {x, like});
   ASSERT_TRUE(n);
   GraphBuilder b(g, {});
@@ -118,7 +134,8 @@ TEST(Elementwise, DropoutMaskKeepsEverything) {
   ASSERT_TRUE(got);
   EXPECT_EQ(difference((*got)[0], row({1, 2})), 0);
   EXPECT_EQ(difference((*got)[1], row_of_bools({1, 1})), 0);
-  expect({"Dropout", {row({1, 2}), floats({}, {0}), ints({}, {1}, DType::boolean)}}, row({1, 2}));  // training, but ratio 0
+  expect({"Dropout", {row({1, 2}), floats({}, {0}), ints({}, {1}, DType::boolean)}},
+         row({1, 2}));  // training, but ratio 0
 }
 TEST(Elementwise, ShapeArithmeticKeepsItsContents) {
   Graph g;
@@ -189,7 +206,8 @@ TEST(Reduce, Values) {
   expect({"ReduceSum", {ints({2}, {std::numeric_limits<I>::max(), 1})}}, ints({1}, {std::numeric_limits<I>::min()}));
 }
 TEST(Reduce, OpenAxesGiveSymbolicExtents) {
-  const Case c{"ReduceSum", {random_tensor(1, DType::f32, {2, 3, 4}), Tensor::ints(std::vector<I>{1})}, {{"keepdims", I{0}}}};
+  const Case c{
+      "ReduceSum", {random_tensor(1, DType::f32, {2, 3, 4}), Tensor::ints(std::vector<I>{1})}, {{"keepdims", I{0}}}};
   const auto types = result_types(c, Mode::fixed);
   ASSERT_TRUE(types);
   EXPECT_EQ(types->at(0).rank(), 2);
@@ -214,12 +232,21 @@ TEST(Softmax, Values) {
   expect({"Hardmax", {row({1, 3, 3})}}, row({0, 1, 0}));
 }
 TEST(Norm, Values) {
-  expect({"LayerNormalization", {floats({2, 2}, {1, 3, -1, 5}), row({1, 2}), row({0, 10})}, {{"epsilon", 0.0}}}, floats({2, 2}, {-1, 12, -1, 12}));
+  expect({"LayerNormalization", {floats({2, 2}, {1, 3, -1, 5}), row({1, 2}), row({0, 10})}, {{"epsilon", 0.0}}},
+         floats({2, 2}, {-1, 12, -1, 12}));
   expect({"RMSNormalization", {row({3, 4}), row({1, 1})}, {{"epsilon", 0.0}}}, row({0.84852814, 1.13137085}));
-  expect({"BatchNormalization", {floats({1, 2, 1}, {1, 2}), row({2, 3}), row({1, -1}), row({0, 1}), row({4, 1})}, {{"epsilon", 0.0}}}, floats({1, 2, 1}, {2, 2}));
-  expect({"InstanceNormalization", {floats({1, 2, 2}, {1, 3, 2, 6}), row({1, 2}), row({0, 1})}, {{"epsilon", 0.0}}}, floats({1, 2, 2}, {-1, 1, -1, 3}));
-  expect({"GroupNormalization", {floats({1, 2, 1}, {1, 3}), row({1, 2}), row({0, 1})}, {{"num_groups", I{1}}, {"epsilon", 0.0}}}, floats({1, 2, 1}, {-1, 3}));
-  expect({"LRN", {floats({1, 3, 1}, {1, 2, 3})}, {{"size", I{2}}, {"alpha", 2.0}, {"beta", 1.0}, {"bias", 1.0}}}, floats({1, 3, 1}, {1.0 / 6, 2.0 / 14, 0.3}));
+  expect({"BatchNormalization",
+          {floats({1, 2, 1}, {1, 2}), row({2, 3}), row({1, -1}), row({0, 1}), row({4, 1})},
+          {{"epsilon", 0.0}}},
+         floats({1, 2, 1}, {2, 2}));
+  expect({"InstanceNormalization", {floats({1, 2, 2}, {1, 3, 2, 6}), row({1, 2}), row({0, 1})}, {{"epsilon", 0.0}}},
+         floats({1, 2, 2}, {-1, 1, -1, 3}));
+  expect({"GroupNormalization",
+          {floats({1, 2, 1}, {1, 3}), row({1, 2}), row({0, 1})},
+          {{"num_groups", I{1}}, {"epsilon", 0.0}}},
+         floats({1, 2, 1}, {-1, 3}));
+  expect({"LRN", {floats({1, 3, 1}, {1, 2, 3})}, {{"size", I{2}}, {"alpha", 2.0}, {"beta", 1.0}, {"bias", 1.0}}},
+         floats({1, 3, 1}, {1.0 / 6, 2.0 / 14, 0.3}));
   expect({"LpNormalization", {row({3, -4})}}, row({0.6, -0.8}));
   expect({"LpNormalization", {row({3, -1})}, {{"p", I{1}}}}, row({0.75, -0.25}));
   expect({"MeanVarianceNormalization", {floats({1, 1, 1, 2}, {1, 3})}}, floats({1, 1, 1, 2}, {-1, 1}));
@@ -230,7 +257,8 @@ TEST(MatMul, Values) {
   expect({"MatMul", {row({1, 2}), b}}, row({19, 22}));
   expect({"MatMul", {a, row({1, 2})}}, row({5, 11}));
   expect({"MatMul", {row({1, 2}), row({3, 4})}}, floats({}, {11}));
-  expect({"Gemm", {a, b, row({1, 2})}, {{"transB", I{1}}, {"alpha", 2.0}, {"beta", 10.0}}}, floats({2, 2}, {44, 66, 88, 126}));
+  expect({"Gemm", {a, b, row({1, 2})}, {{"transB", I{1}}, {"alpha", 2.0}, {"beta", 10.0}}},
+         floats({2, 2}, {44, 66, 88, 126}));
   expect({"Gemm", {a, b}, {{"transA", I{1}}}}, floats({2, 2}, {26, 30, 38, 44}));
 }
 TEST(Einsum, Values) {
