@@ -1,0 +1,37 @@
+#pragma once
+// The one door to protobuf and the ONNX schema, and what the installed schema is too old to know: element types,
+// field numbers and versions that later releases of ONNX added. Private to frontend/onnx.
+#include <onnx/onnx_pb.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "ir/types.h"
+
+namespace fcc {
+
+inline constexpr int64_t kOldestIrVersion = 3, kNewestIrVersion = 14, kLargestIrVersion = 31;
+inline constexpr int64_t kOldestOpset = 7, kNewestOpset = 28;
+
+// TensorProto.DataType, complete as of ONNX 1.23.
+std::optional<DType> dtype_from_onnx(int64_t number);
+int onnx_number(DType);
+std::string onnx_dtype_name(int64_t number);  // "float8e4m3fn"; "type 99" when unknown
+// Bits of an element in raw data; 0 when unknown or not of fixed size (string).
+int64_t onnx_dtype_bits(int64_t number);
+
+// The default domain has two spellings.
+inline std::string_view domain_of(std::string_view d) { return d == "ai.onnx" ? std::string_view() : d; }
+// "Relu", "com.microsoft.FusedMatMul"
+inline std::string full_op_name(std::string_view domain, std::string_view op) {
+  return domain_of(domain).empty() ? std::string(op) : std::string(domain) + "." + std::string(op);
+}
+
+// NodeProto.overload (8) and FunctionProto.overload (13), since IR version 10.
+std::string overload_of(const onnx::NodeProto&);
+std::string overload_of(const onnx::FunctionProto&);
+// FunctionProto.attribute_proto (11), since IR version 9: attributes with default values.
+std::vector<onnx::AttributeProto> default_attributes(const onnx::FunctionProto&);
+
+}  // namespace fcc

@@ -1,0 +1,64 @@
+// Single small changes of one operator each.
+#include "frontend/onnx/upgrade/upgrade.h"
+
+namespace fcc {
+namespace {
+
+// saturate and round_mode speak of 8-bit floats only, which fcc does not have.
+Status drop_float8_rounding(NodeForm& n) {
+  n.attrs.erase("saturate");
+  n.attrs.erase("round_mode");
+  return {};
+}
+
+// CastLike(x, like) = Cast(x, to = type of like)
+Status cast_like(NodeForm& n) {
+  if (!n.has(0) || !n.has(1)) return n.refuse("needs two operands");
+  n.attrs.set("to", n.type(1).dtype);
+  n.in.resize(1);
+  return {};
+}
+
+Status top_k_1(NodeForm& n) {
+  if (!n.attrs.has("k")) return n.refuse("misses its attribute \"k\"");
+  FCC_TRY(const int64_t k, n.integer("k", 0));
+  n.set_operand(1, n.builder().ints({k}));
+  n.attrs.erase("k");
+  return {};
+}
+
+// Before 16 there was no half-pixel shift.
+Status roi_align_10(NodeForm& n) {
+  if (!n.attrs.has("coordinate_transformation_mode")) n.attrs.set("coordinate_transformation_mode", std::string("output_half_pixel"));
+  return {};
+}
+
+Status grid_sample_16(NodeForm& n) {
+  FCC_TRY(const std::string mode, n.string("mode", "bilinear"));
+  n.attrs.set("mode", mode == "bilinear" ? "linear" : mode == "bicubic" ? "cubic" : mode);
+  return {};
+}
+
+Status dft_17(NodeForm& n) {
+  FCC_TRY(const int64_t axis, n.integer("axis", 1));
+  n.set_operand(2, n.builder().constant(Tensor::scalar(DType::i64, static_cast<double>(axis)), "axis"));
+  n.attrs.erase("axis");
+  return {};
+}
+
+}  // namespace
+
+void register_misc_upgrades(UpgradeTable& t) {
+  t.add("Cast", kAnyOpset, drop_float8_rounding);
+  t.add("QuantizeLinear", kAnyOpset, drop_float8_rounding);
+  t.rename("CastLike", "Cast");
+  t.add("CastLike", kAnyOpset, drop_float8_rounding);
+  t.add("CastLike", kAnyOpset, cast_like);
+  t.add("TopK", 10, top_k_1);
+  t.rename("Scatter", "ScatterElements");
+  t.add("RoiAlign", 16, roi_align_10);
+  t.add("GridSample", 20, grid_sample_16);
+  t.add("DFT", 20, dft_17);
+}
+
+}  // namespace fcc
