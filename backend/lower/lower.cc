@@ -1,6 +1,7 @@
 #include "backend/lower/lower.h"
 
 #include "backend/lower/contraction.h"
+#include "backend/lower/convolution.h"
 #include "backend/lower/epilogue.h"
 #include "backend/lower/generic.h"
 #include "ir/op.h"
@@ -11,6 +12,7 @@ static loop::Kernel choose(const Graph& body, const Target& target) {
   const NodeId root = find_root(body);
   if (root != kNoNode && body.node(root).op->name == "MatMulPacked" && body.value(body.node(root).out[0]).type.dtype == DType::f32)
     return lower_matmul_packed(body, root, target);
+  if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target);
   return lower_generic(body, target);
 }
 

@@ -61,10 +61,14 @@ static bool only_pointwise(const Graph& g, const Cluster& c) {
   return std::all_of(c.members.begin(), c.members.end(), [&](NodeId n) { return n == c.root || g.node(n).op->formula != nullptr; });
 }
 
+static bool reads(const Node& n, ValueId v) { return std::find(n.in.begin(), n.in.end(), v) != n.in.end(); }
+
 // contraction → pointwise tail: the tail runs on the accumulators, so it must keep the root's shape.
 static bool may_absorb_root(const Graph& g, const Cluster& c, ValueId v) {
   if (c.root != kNoNode || !only_pointwise(g, c) || !same_dims(g, v, c.output)) return false;
   if (g.value(v).type.dtype != DType::f32) return false;
+  for (NodeId n : c.members)  // the epilogue must not read what the root reads: their views of it differ
+    if (reads(g.node(n), g.def(v)->in[0])) return false;
   // Every member between the root and the sink must keep the shape too.
   for (NodeId n : c.members)
     for (ValueId out : g.node(n).out)
@@ -115,8 +119,8 @@ static bool may_absorb_pointwise(const Graph& g, const Cluster& c, const Node& p
     if (!reduced_axes(g, u) || !is_cheap(p)) return false;
   }
   if (c.root != kNoNode) {  // epilogue operands are read once an element, without hoisting
-    if (!same_dims(g, v, c.output) && !is_cheap(p)) return false;
-    return true;
+    if (reads(p, g.node(c.root).in[0])) return false;
+    return same_dims(g, v, c.output) || is_cheap(p);
   }
   return true;
 }

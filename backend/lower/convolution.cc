@@ -1,0 +1,285 @@
+#include "backend/lower/convolution.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "backend/lower/epilogue.h"
+#include "backend/lower/nest.h"
+#include "backend/lower/tiles.h"
+#include "ir/op.h"
+#include "ir/ops/conv_geometry.h"
+
+namespace fcc::backend {
+
+using loop::Expr;
+
+namespace {
+
+constexpr double kMacsPerTask = 1e6;  // about 20 us on one core
+constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kLane = kChannelBlock;
+
+// Everything about the convolution that the loops need.
+struct Conv {
+  SymExpr batch, h, w, oh, ow;
+  int64_t groups = 1, channels = 0, out_blocks = 0;  // channels per group; out_blocks per group
+  int64_t kh = 1, kw = 1, sh = 1, sw = 1, dh = 1, dw = 1;
+  SymExpr pad_top, pad_left;
+  bool padded = false, blocked_in = false;
+  int64_t panel = 16, panels = 1;                    // panels per group
+  int64_t pixel() const { return blocked_in ? kLane : 1; }             // floats between neighbouring columns
+  int64_t planes() const { return blocked_in ? channels / kLane : channels; }  // planes of x a group reads
+};
+
+class ConvNest {
+ public:
+  ConvNest(const Graph& body, NodeId root, const Target& target)
+      : target_(target), source_(body), root_(body.node(root)), conv_(describe_conv()), raw_(epilogue_of(body, root)) {
+    choose_flat();
+    acc_ = graph_.inputs().back();
+    body_.emplace(graph_, kernel_, acc_);
+    acc_var_ = kernel_.add_var("acc", DType::f32);
+    row_ = kernel_.add_var("r");
+    block_ = kernel_.add_var("j");
+    lane_ = kernel_.add_var("lane");
+  }
+
+  loop::Kernel run() {
+    tile_ = choose_tile(target_, conv_.panel, rows_);
+    plan_tasks();
+    build();
+    kernel_.name = "conv_f32_" + std::to_string(conv_.kh) + "x" + std::to_string(conv_.kw) + (conv_.sh > 1 ? "s" + std::to_string(conv_.sh) : "") + "_" +
+                   std::to_string(tile_.rows) + "x" + std::to_string(tile_.cols);
+    const SymExpr macs = conv_.batch * conv_.oh * conv_.ow * (conv_.groups * conv_.out_blocks * kLane * conv_.channels * conv_.kh * conv_.kw);
+    kernel_.flops = macs * 2;
+    return std::move(kernel_);
+  }
+
+ private:
+  Conv describe_conv() const {
+    const Dims &x = source_.value(root_.in[0]).type.dims, &w = source_.value(root_.in[1]).type.dims, &y = source_.value(root_.out[0]).type.dims;
+    Conv c;
+    c.blocked_in = root_.attrs.flag("blocked_in");
+    c.groups = root_.attrs.integer("group", 1);
+    c.channels = w[1].constant();
+    c.kh = w[2].constant();
+    c.kw = w[3].constant();
+    c.panel = w[4].constant();
+    c.panels = w[0].constant() / c.groups;
+    c.out_blocks = y[1].constant() / c.groups;
+    c.batch = x[0], c.h = x[2], c.w = x[3], c.oh = y[2], c.ow = y[3];
+    const std::vector<int64_t> kernel{c.kh, c.kw};
+    const std::vector<SymExpr> in{c.h, c.w};
+    Result<Window> window = window_of(root_.attrs, in, kernel);
+    FCC_CHECK(window.has_value(), "{}", window.error().what);
+    c.sh = (*window)[0].stride, c.sw = (*window)[1].stride;
+    c.dh = (*window)[0].dilation, c.dw = (*window)[1].dilation;
+    c.pad_top = (*window)[0].pad_begin, c.pad_left = (*window)[1].pad_begin;
+    c.padded = !(*window)[0].is_inside() || !(*window)[1].is_inside();
+    return c;
+  }
+
+  // A 1x1 convolution without stride or padding is a matrix product over pixels: rows and columns become one axis
+  // when nothing in the epilogue tells them apart.
+  void choose_flat() {
+    flat_ = false;
+    if (conv_.kh == 1 && conv_.kw == 1 && conv_.sh == 1 && conv_.sw == 1 && !conv_.padded) {
+      for (const AxisGroup& g : mergeable_axes(raw_, true)) flat_ |= g.begin <= 2 && g.end >= 4;
+    }
+    graph_ = flat_ ? collapse(raw_, {{0, 1}, {1, 2}, {2, 4}, {4, 5}}) : raw_;
+    rows_ = flat_ ? conv_.oh * conv_.ow : conv_.ow;
+    lines_ = flat_ ? SymExpr(1) : conv_.oh;
+  }
+
+  static int64_t number(const SymExpr& e) { return std::max<int64_t>(1, guess_size(e)); }
+
+  // Output is cut into strips of lines, each line into segments (bounded scratch when the width is open), and the
+  // output channels into groups of panels. A strip that is copied into padded scratch serves all of its panels.
+  void plan_tasks() {
+    const double line_macs = static_cast<double>(number(rows_)) * static_cast<double>(conv_.panel * conv_.channels * conv_.kh * conv_.kw);
+    segment_tiles_ = rows_.is_constant() && !flat_ ? std::max<int64_t>(1, (rows_.constant() + tile_.rows - 1) / tile_.rows) : 8;
+    if (!rows_.is_constant() && !flat_) segment_tiles_ = 4;
+    if (flat_) segment_tiles_ = std::max<int64_t>(1, static_cast<int64_t>(kMacsPerTask / (static_cast<double>(tile_.rows * conv_.panel) * static_cast<double>(conv_.channels))));
+    const int64_t all_tiles = std::max<int64_t>(1, (number(rows_) + tile_.rows - 1) / tile_.rows);
+    segment_tiles_ = std::min(segment_tiles_, all_tiles);
+    strip_ = 1;
+    if (!flat_) {
+      strip_ = std::clamp<int64_t>(static_cast<int64_t>(kMacsPerTask * 2 / (line_macs * static_cast<double>(conv_.panels))), 1, number(conv_.oh));
+      while (strip_ > 1 && conv_.padded && scratch_floats(strip_) * 4 > target_.l2_bytes / 3) --strip_;
+      if (conv_.oh.is_constant()) strip_ = (conv_.oh.constant() + (conv_.oh.constant() + strip_ - 1) / strip_ - 1) / ((conv_.oh.constant() + strip_ - 1) / strip_);
+    }
+    const int64_t spatial_tasks = number(conv_.batch) * conv_.groups * ((number(lines_) + strip_ - 1) / strip_) * ((all_tiles + segment_tiles_ - 1) / segment_tiles_);
+    const int64_t want = kTasksPerThread * target_.threads;
+    const int64_t splits = std::clamp<int64_t>((want + spatial_tasks - 1) / spatial_tasks, 1, conv_.panels);
+    panel_group_ = (conv_.panels + splits - 1) / splits;
+    kernel_.note = "mr=" + std::to_string(tile_.rows) + " nr=" + std::to_string(tile_.cols) + ": a task is " + std::to_string(strip_) + " lines x " +
+                   std::to_string(segment_tiles_) + " tiles x " + std::to_string(panel_group_) + " of " + std::to_string(conv_.panels) + " panels" +
+                   (conv_.padded ? ", padded copy of " + std::to_string(scratch_floats(strip_) * 4 / 1024) + " KiB" : "");
+  }
+
+  int64_t segment_columns() const { return (segment_tiles_ * tile_.rows - 1) * conv_.sw + (conv_.kw - 1) * conv_.dw + 1; }
+  int64_t strip_rows(int64_t strip) const { return (strip - 1) * conv_.sh + (conv_.kh - 1) * conv_.dh + 1; }
+  int64_t scratch_floats(int64_t strip) const { return conv_.planes() * strip_rows(strip) * segment_columns() * conv_.pixel(); }
+
+  Expr let(loop::Block& b, std::string var_name, Expr value) {
+    const loop::VarId v = kernel_.add_var(std::move(var_name));
+    b.push_back(loop::let(v, std::move(value)));
+    return loop::var(v);
+  }
+
+  void build() {
+    const SymExpr all_tiles = ceildiv(rows_, tile_.rows);
+    const SymExpr strips = ceildiv(lines_, strip_), segments = ceildiv(all_tiles, segment_tiles_);
+    const int64_t panel_tasks = (conv_.panels + panel_group_ - 1) / panel_group_;
+    kernel_.tiles = conv_.batch * conv_.groups * panel_tasks * strips * segments;
+    const loop::VarId t = kernel_.add_var("t");
+    loop::Block b;
+    // t = (image, group, panel task, strip, segment), segments fastest: neighbours share weights.
+    Expr rest = loop::var(t);
+    auto digit = [&](const char* digit_name, const SymExpr& extent) {
+      if (extent.is(1)) return loop::index(0);
+      Expr e = let(b, digit_name, loop::mod(rest, loop::from_sym(extent)));
+      rest = let(b, "q", loop::floordiv(rest, loop::from_sym(extent)));
+      return e;
+    };
+    const Expr segment = digit("seg", segments), strip = digit("strip", strips), panel_task = digit("pt", panel_tasks);
+    group_ = digit("g", conv_.groups);
+    image_ = conv_.batch.is(1) ? loop::index(0) : rest;
+    const Expr first_line = strip * strip_, last_line = loop::min(first_line + strip_, loop::from_sym(lines_));
+    const Expr first_tile = segment * segment_tiles_, last_tile = loop::min(first_tile + segment_tiles_, loop::from_sym(all_tiles));
+    if (conv_.padded) copy_strip(b, first_line, first_tile * tile_.rows);
+    const Expr first_panel = panel_task * panel_group_, last_panel = loop::min(first_panel + panel_group_, loop::index(conv_.panels));
+    const loop::VarId p = kernel_.add_var("p"), line = kernel_.add_var("oh");
+    loop::Block columns = cover_rows(kernel_, rows_, tile_.rows, first_tile, last_tile, [&](int32_t rows, Expr row0) {
+      return tiles(rows, row0, loop::var(line), loop::var(p), first_line, first_tile * tile_.rows);
+    });
+    b.push_back(loop::for_loop(p, first_panel, last_panel, {loop::for_loop(line, first_line, last_line, std::move(columns))}));
+    kernel_.body = {loop::for_loop(t, loop::index(0), loop::from_sym(kernel_.tiles), std::move(b), loop::LoopKind::tile)};
+  }
+
+  // scratch[plane][row][column*pixel] = the input under the strip, zeros in the padding.
+  void copy_strip(loop::Block& b, const Expr& first_line, const Expr& first_column) {
+    const int64_t width = segment_columns() * conv_.pixel(), rows = strip_rows(strip_);
+    scratch_ = kernel_.add_buffer({"padded", DType::f32, {conv_.planes(), rows, width}, loop::Space::scratch, false});
+    b.push_back(loop::alloc(scratch_));
+    const loop::VarId plane = kernel_.add_var("c"), r = kernel_.add_var("y"), x = kernel_.add_var("x");
+    const Expr top = first_line * conv_.sh - loop::from_sym(conv_.pad_top), left = (first_column * conv_.sw - loop::from_sym(conv_.pad_left)) * conv_.pixel();
+    const Expr ih = top + loop::var(r), ix = left + loop::var(x);
+    const Expr inside_row = loop::both(loop::ge(ih, loop::index(0)), loop::lt(ih, loop::from_sym(conv_.h)));
+    const Expr inside = loop::both(inside_row, loop::both(loop::ge(ix, loop::index(0)), loop::lt(ix, loop::from_sym(conv_.w * conv_.pixel()))));
+    const loop::BufferId in = input_view();
+    const Expr value = loop::load_guarded(in, DType::f32, {image_, group_ * conv_.planes() + loop::var(plane), ih, ix}, inside, loop::constant(DType::f32, 0));
+    b.push_back(loop::for_loop(plane, loop::index(0), loop::index(conv_.planes()),
+                               {loop::for_loop(r, loop::index(0), loop::index(rows),
+                                               {loop::for_loop(x, loop::index(0), loop::index(width),
+                                                               {loop::store(scratch_, {loop::var(plane), loop::var(r), loop::var(x)}, value)},
+                                                               loop::LoopKind::vec, 16)})}));
+  }
+
+  // The input's buffer as [image, plane, row, column*pixel]: the kernel's parameter, re-described.
+  loop::BufferId input_view() {
+    const loop::BufferId id = body_->buffer_of(param(root_.in[0]));
+    kernel_.buffers[static_cast<size_t>(id)].dims = {conv_.batch, conv_.groups * conv_.planes(), conv_.h, conv_.w * conv_.pixel()};
+    return id;
+  }
+
+  loop::Block tiles(int32_t rows, Expr row0, Expr line, Expr panel, const Expr& first_line, const Expr& first_column) {
+    loop::Block b;
+    for (int64_t half = 0; half < conv_.panel; half += tile_.cols) {
+      loop::ContractTile t;
+      const int64_t px = conv_.pixel();
+      SymExpr line_stride, plane_stride;
+      if (conv_.padded) {
+        t.a = scratch_;
+        line_stride = segment_columns() * px;
+        plane_stride = line_stride * strip_rows(strip_);
+        t.a_base = (line - first_line) * conv_.sh * loop::from_sym(line_stride) + (row0 - first_column) * (conv_.sw * px);
+      } else {
+        t.a = body_->buffer_of(param(root_.in[0]));
+        line_stride = conv_.w * px;
+        plane_stride = conv_.h * line_stride;
+        t.a_base = (image_ * (conv_.groups * conv_.planes()) + group_ * conv_.planes()) * loop::from_sym(plane_stride) +
+                   (flat_ ? loop::index(0) : line * conv_.sh * loop::from_sym(line_stride)) + row0 * (conv_.sw * px);
+      }
+      t.b = body_->buffer_of(param(root_.in[1]));
+      const int64_t taps = conv_.kh * conv_.kw;
+      t.b_base = (group_ * conv_.panels + panel) * (conv_.channels * taps * conv_.panel) + half;
+      t.a_row = loop::index(conv_.sw * px);
+      t.rows = rows;
+      t.cols = tile_.cols;
+      t.reductions = reductions(plane_stride, line_stride, taps);
+      if (taps == 1) t.k_split = choose_k_split(target_, rows, tile_.cols);
+      t.row_var = row_;
+      t.block_var = block_;
+      t.lane_var = lane_;
+      t.acc_var = acc_var_;
+      t.epilogue = epilogue(row0 + loop::var(row_), line, panel, half / kLane);
+      b.push_back(loop::contract(std::move(t)));
+    }
+    return b;
+  }
+
+  // Channels outermost, taps innermost: the order in which the packed weights lie.
+  std::vector<loop::ContractTile::Reduction> reductions(const SymExpr& plane, const SymExpr& line, int64_t taps) const {
+    std::vector<loop::ContractTile::Reduction> r;
+    const int64_t n = conv_.panel, px = conv_.pixel();
+    r.push_back({loop::index(conv_.planes()), loop::from_sym(plane), loop::index((conv_.blocked_in ? kLane : 1) * taps * n), false});
+    if (conv_.blocked_in) r.push_back({loop::index(kLane), loop::index(1), loop::index(taps * n), false});
+    if (conv_.kh > 1) r.push_back({loop::index(conv_.kh), loop::from_sym(line * conv_.dh), loop::index(conv_.kw * n), false});
+    if (conv_.kw > 1) r.push_back({loop::index(conv_.kw), loop::index(conv_.dw * px), loop::index(n), conv_.kw <= 3});
+    return r;
+  }
+
+  ValueId param(ValueId body_input) const {
+    const auto& inputs = source_.inputs();
+    const auto at = std::find(inputs.begin(), inputs.end(), body_input) - inputs.begin();
+    FCC_CHECK(at < static_cast<int64_t>(inputs.size()), "operand of the root is no parameter");
+    return graph_.inputs()[static_cast<size_t>(at)];
+  }
+
+  loop::Block epilogue(Expr row, const Expr& line, const Expr& panel, int64_t first_block) {
+    const int64_t per_panel = conv_.panel / kLane;
+    const Expr in_group = panel * per_panel + loop::var(block_) + first_block;
+    const Expr channel_block = group_ * conv_.out_blocks + in_group;
+    std::vector<Expr> index{image_, channel_block};
+    if (!flat_) index.push_back(line);
+    index.push_back(std::move(row));
+    index.push_back(loop::var(lane_));
+    body_->clear_bindings();
+    body_->bind(acc_, loop::var(acc_var_, DType::f32));
+    const Expr value = body_->element(graph_.outputs[0], index);
+    loop::Block b{loop::store(body_->output_buffer(), index, value)};
+    if (conv_.out_blocks % per_panel == 0) return b;
+    return {loop::if_then(loop::lt(in_group, loop::index(conv_.out_blocks)), std::move(b))};
+  }
+
+  const Target& target_;
+  const Graph& source_;
+  const Node& root_;
+  Conv conv_;
+  Graph raw_, graph_;
+  bool flat_ = false;
+  SymExpr rows_, lines_;   // register tiles cover rows_ of each of lines_
+  loop::Kernel kernel_;
+  std::optional<Body> body_;
+  ValueId acc_ = kNoValue;
+  loop::VarId acc_var_ = -1, row_ = -1, block_ = -1, lane_ = -1;
+  loop::BufferId scratch_ = -1;
+  TileShape tile_{};
+  int64_t segment_tiles_ = 1, strip_ = 1, panel_group_ = 1;
+  Expr image_ = loop::index(0), group_ = loop::index(0);
+};
+
+}  // namespace
+
+bool is_direct_convolution(const Graph& body, NodeId root) {
+  const Node& n = body.node(root);
+  if (n.op->name != "Conv" || !n.attrs.flag("blocked") || !n.attrs.flag("blocked_out") || n.in.size() > 2) return false;
+  const int64_t groups = n.attrs.integer("group", 1), k = n.attrs.integer("out_channels");
+  const int64_t in_per_group = body.value(n.in[1]).type.dims[1].constant();
+  return groups == 1 || (in_per_group % kLane == 0 && (k / groups) % kLane == 0);
+}
+
+loop::Kernel lower_convolution(const Graph& body, NodeId root, const Target& target) { return ConvNest(body, root, target).run(); }
+
+}  // namespace fcc::backend
