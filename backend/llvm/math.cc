@@ -166,11 +166,82 @@ llvm::Value* emit_fma(llvm::IRBuilderBase& b, const MathTarget& target, llvm::Va
   return math::fma({x, &lab}, {y, &lab}, {z, &lab}).v;
 }
 
-int math_cost(loop::UnaryOp, DType) {
-  return 0;
+int math_cost(loop::UnaryOp op, DType type) {
+  using U = loop::UnaryOp;
+  const bool f64 = type == DType::f64;
+  switch (op) {
+    case U::exp:
+      return f64 ? 34 : 24;
+    case U::exp2:
+      return f64 ? 32 : 21;
+    case U::expm1:
+      return f64 ? 37 : 26;
+    case U::log:
+    case U::log2:
+      return f64 ? 63 : 40;
+    case U::log1p:
+      return f64 ? 75 : 53;
+    case U::sin:
+    case U::cos:
+      return f64 ? 78 : 48;
+    case U::tan:
+      return f64 ? 86 : 180;
+    case U::asin:
+      return f64 ? 45 : 100;
+    case U::acos:
+      return f64 ? 48 : 106;
+    case U::atan:
+      return f64 ? 54 : 117;
+    case U::sinh:
+      return f64 ? 51 : 40;
+    case U::cosh:
+      return f64 ? 38 : 28;
+    case U::tanh:
+      return f64 ? 45 : 34;
+    case U::sigmoid:
+      return f64 ? 49 : 38;
+    case U::asinh:
+      return f64 ? 90 : 180;
+    case U::acosh:
+      return f64 ? 86 : 170;
+    case U::atanh:
+      return f64 ? 95 : 190;
+    case U::erf:
+      return f64 ? 100 : 54;
+    case U::sqrt:
+    case U::reciprocal:
+      return 8;
+    case U::sign:
+      return 5;
+    default:
+      return 1;
+  }
 }
-int math_cost(loop::BinaryOp, DType) {
-  return 0;
+
+int math_cost(loop::BinaryOp op, DType type) {
+  using B = loop::BinaryOp;
+  const bool f64 = type == DType::f64;
+  if (!is_float(type))
+    return op == B::div || op == B::floordiv || op == B::mod || op == B::rem ? 40 : op == B::pow ? 100 : 1;
+  switch (op) {
+    case B::pow:
+      return f64 ? 290 : 240;
+    case B::atan2:
+      return f64 ? 80 : 170;
+    case B::rem:
+      return f64 ? 75 : 380;
+    case B::mod:
+      return f64 ? 83 : 390;
+    case B::div:
+      return 8;
+    case B::floordiv:
+      return 9;
+    case B::min:
+    case B::max:
+      return 3;
+    default:
+      return 1;
+  }
 }
 
 }  // namespace fcc
