@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "frontend/digest.h"
 #include "frontend/onnx/faults.h"
@@ -70,7 +71,7 @@ std::string directory_of(std::string_view path) {
   return slash == 0 ? "/" : std::string(path.substr(0, slash));
 }
 
-Result<std::vector<std::byte>> read_whole_file(const std::string& path, int64_t most) {
+Result<FileBytes> read_whole_file(const std::string& path, int64_t most) {
   const auto refuse = [&](std::string why, std::string hint = {}) {
     return fail(Diagnostic{.what = quoted(path) + " " + std::move(why), .hint = std::move(hint)});
   };
@@ -87,8 +88,9 @@ Result<std::vector<std::byte>> read_whole_file(const std::string& path, int64_t 
   if (st.st_size > most)
     return refuse(fmt::format("has {} bytes; at most {} are possible", st.st_size, most),
                   "save the weights beside the model: onnx.save_model(model, path, save_as_external_data=True)");
-  std::vector<std::byte> bytes(static_cast<size_t>(st.st_size));
-  if (!read_fully(fd.get(), bytes))
+  const auto size = static_cast<size_t>(st.st_size);
+  FileBytes bytes{std::make_unique_for_overwrite<std::byte[]>(size), size};
+  if (!read_fully(fd.get(), {bytes.data.get(), size}))
     return refuse(errno ? std::string("cannot be read: ") + std::strerror(errno) : "became shorter while it was read");
   std::byte extra;
   if (::read(fd.get(), &extra, 1) == 1) return refuse("grew while it was read", "wait until it has been written completely");

@@ -7,15 +7,19 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "ir/base/diagnostic.h"
 
 namespace fcc {
 
 // A whole regular file in memory, read once so that later changes on disk cannot reach the compiler.
+struct FileBytes {
+  std::unique_ptr<std::byte[]> data;
+  size_t size = 0;
+  std::span<const std::byte> span() const { return {data.get(), size}; }
+};
 // Refuses directories, FIFOs, devices, empty files and anything above `most` bytes.
-Result<std::vector<std::byte>> read_whole_file(const std::string& path, int64_t most);
+Result<FileBytes> read_whole_file(const std::string& path, int64_t most);
 inline constexpr int64_t kMaxModelBytes = (int64_t{1} << 31) - 1;  // protobuf's limit
 
 std::string base_name(std::string_view path);

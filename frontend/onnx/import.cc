@@ -85,8 +85,14 @@ Result<Import> import_bytes(std::span<const std::byte> model, const std::string&
 }
 
 Result<Import> import_file(const std::string& path, const ImportOptions& options) {
-  FCC_TRY(const std::vector<std::byte> bytes, read_whole_file(path, kMaxModelBytes));
-  return import_bytes(bytes, directory_of(path), options, base_name(path));
+  FCC_TRY(FileBytes bytes, read_whole_file(path, kMaxModelBytes));
+  const std::string shown = printable(base_name(path));
+  FCC_TRY(const std::unique_ptr<Loaded> loaded, load(bytes.span(), shown));
+  std::string sha256 = sha256_hex(bytes.span());
+  bytes = {};  // the weights are in the parsed model now; do not keep them twice
+  FCC_TRY(Import out, import_loaded(*loaded, directory_of(path), options, shown));
+  out.sha256 = std::move(sha256);
+  return out;
 }
 
 // ---- survey ---------------------------------------------------------------------------------------------
@@ -139,11 +145,12 @@ static void survey_interface(const onnx::GraphProto& g, ModelSummary& s) {
 }
 
 Result<ModelSummary> survey(const std::string& path, const ImportOptions& options) {
-  FCC_TRY(const std::vector<std::byte> bytes, read_whole_file(path, kMaxModelBytes));
+  FCC_TRY(FileBytes bytes, read_whole_file(path, kMaxModelBytes));
   ModelSummary s;
   s.file = printable(base_name(path));
-  FCC_TRY(const std::unique_ptr<Loaded> loaded, load(bytes, s.file));
-  s.sha256 = sha256_hex(bytes);
+  FCC_TRY(const std::unique_ptr<Loaded> loaded, load(bytes.span(), s.file));
+  s.sha256 = sha256_hex(bytes.span());
+  bytes = {};
   s.graph_name = printable(loaded->model.graph().name());
   Import described;
   describe_model(*loaded, described);

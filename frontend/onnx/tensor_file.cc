@@ -36,8 +36,8 @@ Result<NamedTensor> read_tensor_proto(std::span<const std::byte> bytes, std::str
 }
 
 Result<NamedTensor> read_tensor_proto(const std::string& path) {
-  FCC_TRY(const std::vector<std::byte> bytes, read_whole_file(path, kMaxModelBytes));
-  return read_tensor_proto(bytes, base_name(path));
+  FCC_TRY(const FileBytes bytes, read_whole_file(path, kMaxModelBytes));
+  return read_tensor_proto(bytes.span(), base_name(path));
 }
 
 std::string write_tensor_proto(std::string_view name, const Tensor& tensor) {
