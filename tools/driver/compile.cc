@@ -124,34 +124,46 @@ Result<Lowered> lower_all(const Import& import, const CompileOptions& options, C
   return out;
 }
 
-}  // namespace
+void tell(const CompileOptions& options, std::string_view stage, int done) {
+  if (options.progress) options.progress(stage, done, 3);
+}
 
-Result<CompileReport> compile_file(const std::string& model, const std::string& output, const CompileOptions& options) {
-  CompileReport report;
+// From the imported graph to the file; `report` holds what the import said.
+Result<CompileReport> compile_import(const Import& import, const std::string& output, const CompileOptions& options, CompileReport report) {
   Dumper dumper(options.dump_dir.empty() ? env("FCC_DUMP") : options.dump_dir);
-  auto progress = [&](std::string_view stage, int done, int total) {
-    if (options.progress) options.progress(stage, done, total);
-  };
-  progress("import", 0, 3);
-  auto start = Clock::now();
-  FCC_TRY(Import import, import_model(model, options));
-  report.stages.push_back({"import", seconds_since(start)});
-  report.notes = import.notes;
   dumper.write("import", print(import.graph));
-  progress("optimize", 1, 3);
+  tell(options, "optimize", 1);
   FCC_TRY(Lowered lowered, lower_all(import, options, report, dumper));
   lowered.image.producer = "fcc " FCC_VERSION;
   lowered.image.info_json = model_info_json(lowered.image, import);
-  progress("generate code", 2, 3);
-  start = Clock::now();
+  tell(options, "generate code", 2);
+  const auto start = Clock::now();
   WriteOptions w;
   w.jobs = options.jobs > 0 ? options.jobs : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   FCC_CHECKED(write_model(lowered.image, output, w));
   report.stages.push_back({"codegen+link", seconds_since(start)});
   struct stat st {};
   if (stat(output.c_str(), &st) == 0) report.file_bytes = st.st_size;
-  progress("done", 3, 3);
+  tell(options, "done", 3);
   return report;
+}
+
+}  // namespace
+
+Result<CompileReport> compile_file(const std::string& model, const std::string& output, const CompileOptions& options) {
+  CompileReport report;
+  tell(options, "import", 0);
+  const auto start = Clock::now();
+  FCC_TRY(Import import, import_model(model, options));
+  report.stages.push_back({"import", seconds_since(start)});
+  report.notes = import.notes;
+  return compile_import(import, output, options, std::move(report));
+}
+
+Result<CompileReport> compile_graph(const Graph& graph, const std::string& output, const CompileOptions& options) {
+  Import import;
+  import.graph = graph;
+  return compile_import(import, output, options, {});
 }
 
 Result<Graph> graph_at_stage(const std::string& model, const CompileOptions& options, std::string_view stage) {

@@ -38,6 +38,9 @@ struct CompileReport {
 // Never leaves a partial file: writes beside `output` and renames.
 Result<CompileReport> compile_file(const std::string& model, const std::string& output, const CompileOptions&);
 
+// The same from a graph as imported, perhaps changed: verify makes intermediate values outputs. options.dims is ignored.
+Result<CompileReport> compile_graph(const Graph&, const std::string& output, const CompileOptions&);
+
 // The graph after import ("import") or after all graph passes ("graph"), for dump, verify and check.
 Result<Graph> graph_at_stage(const std::string& model, const CompileOptions&, std::string_view stage);
 // Text of a stage: "import", "graph", "loops", "llvm", "asm"; kernel: only the one of that name.
