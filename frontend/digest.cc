@@ -14,12 +14,14 @@ namespace fcc {
 namespace {
 
 constexpr std::array<uint32_t, 64> kSha256 = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
-    0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa,
-    0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
-    0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3,
-    0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f,
-    0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
 uint32_t big_endian(const std::byte* p) {
   uint32_t v;
@@ -33,14 +35,17 @@ void sha256_plain(uint32_t* h, const std::byte* block, size_t blocks) {
     for (int i = 0; i < 16; ++i) w[i] = big_endian(block + 4 * i);
     for (int i = 16; i < 64; ++i) {
       const uint32_t a = w[i - 15], b = w[i - 2];
-      w[i] = w[i - 16] + (std::rotr(a, 7) ^ std::rotr(a, 18) ^ (a >> 3)) + w[i - 7] + (std::rotr(b, 17) ^ std::rotr(b, 19) ^ (b >> 10));
+      w[i] = w[i - 16] + (std::rotr(a, 7) ^ std::rotr(a, 18) ^ (a >> 3)) + w[i - 7] +
+             (std::rotr(b, 17) ^ std::rotr(b, 19) ^ (b >> 10));
     }
     uint32_t s[8];
     std::memcpy(s, h, sizeof s);
     for (int i = 0; i < 64; ++i) {
       const uint32_t e = s[4], a = s[0];
-      const uint32_t t1 = s[7] + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + ((e & s[5]) ^ (~e & s[6])) + kSha256[i] + w[i];
-      const uint32_t t2 = (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
+      const uint32_t t1 = s[7] + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + ((e & s[5]) ^ (~e & s[6])) +
+                          kSha256[i] + w[i];
+      const uint32_t t2 =
+          (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
       std::memmove(s + 1, s, 7 * sizeof(uint32_t));
       s[4] += t1;
       s[0] = t1 + t2;
@@ -60,7 +65,8 @@ __attribute__((target("sha,sse4.1,ssse3"))) void sha256_ni(uint32_t* h, const st
   for (; blocks > 0; --blocks, block += 64) {
     const __m128i keep0 = s0, keep1 = s1;
     __m128i m[4];
-    for (int i = 0; i < 4; ++i) m[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block) + i), swap);
+    for (int i = 0; i < 4; ++i)
+      m[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block) + i), swap);
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) {
       __m128i k = _mm_add_epi32(m[i % 4], _mm_loadu_si128(reinterpret_cast<const __m128i*>(kSha256.data()) + i));
@@ -102,10 +108,14 @@ void sha1_blocks(uint32_t* h, const std::byte* block, size_t blocks) {
     uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
     for (int i = 0; i < 80; ++i) {
       uint32_t f, k;
-      if (i < 20) f = (b & c) | (~b & d), k = 0x5a827999;
-      else if (i < 40) f = b ^ c ^ d, k = 0x6ed9eba1;
-      else if (i < 60) f = (b & c) | (b & d) | (c & d), k = 0x8f1bbcdc;
-      else f = b ^ c ^ d, k = 0xca62c1d6;
+      if (i < 20)
+        f = (b & c) | (~b & d), k = 0x5a827999;
+      else if (i < 40)
+        f = b ^ c ^ d, k = 0x6ed9eba1;
+      else if (i < 60)
+        f = (b & c) | (b & d) | (c & d), k = 0x8f1bbcdc;
+      else
+        f = b ^ c ^ d, k = 0xca62c1d6;
       const uint32_t t = std::rotl(a, 5) + f + e + k + w[i];
       e = d, d = c, c = std::rotl(b, 30), b = a, a = t;
     }
@@ -114,7 +124,8 @@ void sha1_blocks(uint32_t* h, const std::byte* block, size_t blocks) {
 }
 
 // Both digests pad alike: 0x80, zeros, the length in bits as a big-endian 64-bit number.
-std::string digest(std::span<const std::byte> bytes, std::span<uint32_t> h, void (*blocks)(uint32_t*, const std::byte*, size_t)) {
+std::string digest(std::span<const std::byte> bytes, std::span<uint32_t> h,
+                   void (*blocks)(uint32_t*, const std::byte*, size_t)) {
   const size_t whole = bytes.size() / 64, rest = bytes.size() % 64;
   blocks(h.data(), bytes.data(), whole);
   std::byte tail[128] = {};

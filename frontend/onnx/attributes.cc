@@ -26,12 +26,18 @@ AttributeProto::AttributeType attribute_type(const AttributeProto& a) {
 Result<AttrValue> attribute_value(const AttributeProto& a, TensorReader& tensors, const std::string& node) {
   const std::string what = fmt::format("{}: attribute {}", node, quoted(a.name()));
   switch (attribute_type(a)) {
-    case AttributeProto::FLOAT: return static_cast<double>(a.f());
-    case AttributeProto::INT: return static_cast<int64_t>(a.i());
-    case AttributeProto::STRING: return a.s();
-    case AttributeProto::FLOATS: return std::vector<double>(a.floats().begin(), a.floats().end());
-    case AttributeProto::INTS: return std::vector<int64_t>(a.ints().begin(), a.ints().end());
-    case AttributeProto::STRINGS: return std::vector<std::string>(a.strings().begin(), a.strings().end());
+    case AttributeProto::FLOAT:
+      return static_cast<double>(a.f());
+    case AttributeProto::INT:
+      return static_cast<int64_t>(a.i());
+    case AttributeProto::STRING:
+      return a.s();
+    case AttributeProto::FLOATS:
+      return std::vector<double>(a.floats().begin(), a.floats().end());
+    case AttributeProto::INTS:
+      return std::vector<int64_t>(a.ints().begin(), a.ints().end());
+    case AttributeProto::STRINGS:
+      return std::vector<std::string>(a.strings().begin(), a.strings().end());
     case AttributeProto::TENSOR: {
       if (!a.has_t()) return fail(what + " says it is a tensor, but holds none");
       FCC_TRY(Tensor t, tensors.read(a.t(), what));
@@ -42,7 +48,9 @@ Result<AttrValue> attribute_value(const AttributeProto& a, TensorReader& tensors
       FCC_TRY(Tensor t, tensors.read_sparse(a.sparse_tensor(), what));
       return t;
     }
-    default: return fail(what + " has a type that is not supported", {}, "supported: numbers, strings, lists of them, and tensors");
+    default:
+      return fail(what + " has a type that is not supported", {},
+                  "supported: numbers, strings, lists of them, and tensors");
   }
 }
 
@@ -64,7 +72,8 @@ static Status fit(const AttrSpec& spec, AttrValue& value, const std::string& wha
     value = std::vector<int64_t>{};
     return {};
   }
-  return fail(fmt::format("{} is a {}, expected a {}", what, name(have), spec.type == AttrType::dtype ? "number of an element type" : name(spec.type)));
+  return fail(fmt::format("{} is a {}, expected a {}", what, name(have),
+                          spec.type == AttrType::dtype ? "number of an element type" : name(spec.type)));
 }
 
 Status fit_attributes(const OpDef& op, Attrs& attrs, const std::string& node) {

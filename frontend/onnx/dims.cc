@@ -25,11 +25,14 @@ std::string sanitised(std::string_view text) {
 }
 
 // What exporters write when they do not know a dimension's name: never the same dimension twice.
-bool means_unknown(const std::string& s) { return s.empty() || s == "?" || s == "-1" || s == "None" || s == "none"; }
+bool means_unknown(const std::string& s) {
+  return s.empty() || s == "?" || s == "-1" || s == "None" || s == "none";
+}
 
 bool is_plain_name(const std::string& s) {
   return !s.empty() && !std::isdigit(static_cast<unsigned char>(s[0])) &&
-         std::all_of(s.begin(), s.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '.' || c >= 0x80; });
+         std::all_of(s.begin(), s.end(),
+                     [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '.' || c >= 0x80; });
 }
 
 std::optional<int64_t> whole_number(std::string_view s) {
@@ -43,12 +46,16 @@ std::optional<int64_t> whole_number(std::string_view s) {
 Result<OpenDims> OpenDims::parse(const std::vector<std::string>& settings) {
   OpenDims out;
   for (const std::string& s : settings) {
-    const auto refuse = [&](std::string_view why) { return fail("--dim " + quoted(s) + " " + std::string(why), {}, "write N=64 to fix a dimension, N=1..64 to bound it"); };
+    const auto refuse = [&](std::string_view why) {
+      return fail("--dim " + quoted(s) + " " + std::string(why), {},
+                  "write N=64 to fix a dimension, N=1..64 to bound it");
+    };
     const size_t equal = s.rfind('=');
     if (equal == s.npos || equal == 0) return refuse("names no dimension or no value");
     const std::string name = sanitised(s.substr(0, equal)), value = trimmed(s.substr(equal + 1));
     const size_t dots = value.find("..");
-    const auto low = whole_number(value.substr(0, dots)), high = dots == value.npos ? low : whole_number(value.substr(dots + 2));
+    const auto low = whole_number(value.substr(0, dots)),
+               high = dots == value.npos ? low : whole_number(value.substr(dots + 2));
     if (!low || !high) return refuse("has no number as its value");
     if (*low < 0 || *low > *high) return refuse("is an empty range");
     if (!out.settings_.emplace(name, DimBounds{*low, *high}).second) return refuse("is given twice");
@@ -88,7 +95,9 @@ SymExpr OpenDims::from_text(const std::string& text, std::string_view input, int
 
 Result<Dims> OpenDims::dims_of(const onnx::TensorShapeProto& shape, std::string_view input) {
   static constexpr int kMaxRank = 16;
-  if (shape.dim_size() > kMaxRank) return fail(fmt::format("input {} has rank {}; at most {} is supported", quoted(input), shape.dim_size(), kMaxRank));
+  if (shape.dim_size() > kMaxRank)
+    return fail(
+        fmt::format("input {} has rank {}; at most {} is supported", quoted(input), shape.dim_size(), kMaxRank));
   Dims dims;
   for (int i = 0; i < shape.dim_size(); ++i) {
     const auto& d = shape.dim(i);
@@ -99,7 +108,8 @@ Result<Dims> OpenDims::dims_of(const onnx::TensorShapeProto& shape, std::string_
       dims.push_back(from_text(sanitised(d.dim_param()), input, i));
     } else {
       if (d.dim_value() < 0)
-        return fail(fmt::format("input {} has the extent {} at axis {}", quoted(input), d.dim_value(), i), {}, "give the dimension a name to leave it open");
+        return fail(fmt::format("input {} has the extent {} at axis {}", quoted(input), d.dim_value(), i), {},
+                    "give the dimension a name to leave it open");
       dims.emplace_back(d.dim_value());
     }
   }
@@ -109,9 +119,11 @@ Result<Dims> OpenDims::dims_of(const onnx::TensorShapeProto& shape, std::string_
 Status OpenDims::check_settings() const {
   for (const auto& [name, bounds] : settings_) {
     if (seen_.contains(name)) continue;
-    std::string hint = order_.empty() ? "all sizes of this model are fixed" : fmt::format("open dimensions: {}", fmt::join(order_, " "));
+    std::string hint = order_.empty() ? "all sizes of this model are fixed"
+                                      : fmt::format("open dimensions: {}", fmt::join(order_, " "));
     const std::vector<std::string_view> names(order_.begin(), order_.end());
-    if (const std::string_view near = nearest_name(name, names); !near.empty()) hint = fmt::format("did you mean {}?", near);
+    if (const std::string_view near = nearest_name(name, names); !near.empty())
+      hint = fmt::format("did you mean {}?", near);
     return fail(fmt::format("--dim: the model has no open dimension {}", quoted(name)), {}, std::move(hint));
   }
   return {};

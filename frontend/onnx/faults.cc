@@ -13,7 +13,9 @@ static size_t utf8_length(std::string_view s) {
   if (c < 0xc2 || c > 0xf4 || s.size() < n) return 0;
   for (size_t i = 1; i < n; ++i)
     if ((byte(i) & 0xc0) != 0x80) return 0;
-  if ((c == 0xe0 && byte(1) < 0xa0) || (c == 0xed && byte(1) > 0x9f) || (c == 0xf0 && byte(1) < 0x90) || (c == 0xf4 && byte(1) > 0x8f)) return 0;
+  if ((c == 0xe0 && byte(1) < 0xa0) || (c == 0xed && byte(1) > 0x9f) || (c == 0xf0 && byte(1) < 0x90) ||
+      (c == 0xf4 && byte(1) > 0x8f))
+    return 0;
   return n;
 }
 
@@ -44,7 +46,9 @@ std::string printable(std::string_view s) {
   return out;
 }
 
-std::string quoted(std::string_view s) { return "\"" + printable(s) + "\""; }
+std::string quoted(std::string_view s) {
+  return "\"" + printable(s) + "\"";
+}
 
 void Faults::add(Diagnostic d) {
   std::vector<Diagnostic> more = std::move(d.more);

@@ -81,9 +81,13 @@ Result<FileBytes> read_whole_file(const std::string& path, int64_t most) {
   struct stat st{};
   if (!fd.ok() && (errno == ENXIO || errno == EACCES) && ::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
     return refuse(fmt::format("is {}, not a file", kind_of(st.st_mode)));
-  if (!fd.ok()) return refuse(std::string("cannot be read: ") + std::strerror(errno), errno == ENOENT ? "check the spelling of the path" : "");
+  if (!fd.ok())
+    return refuse(std::string("cannot be read: ") + std::strerror(errno),
+                  errno == ENOENT ? "check the spelling of the path" : "");
   if (::fstat(fd.get(), &st) != 0) return refuse(std::string("cannot be read: ") + std::strerror(errno));
-  if (!S_ISREG(st.st_mode)) return refuse(fmt::format("is {}, not a file", kind_of(st.st_mode)), S_ISDIR(st.st_mode) ? "give the file inside it" : "");
+  if (!S_ISREG(st.st_mode))
+    return refuse(fmt::format("is {}, not a file", kind_of(st.st_mode)),
+                  S_ISDIR(st.st_mode) ? "give the file inside it" : "");
   if (st.st_size == 0) return refuse("is empty", "the export or the download may have failed");
   if (st.st_size > most)
     return refuse(fmt::format("has {} bytes; at most {} are possible", st.st_size, most),
@@ -93,7 +97,8 @@ Result<FileBytes> read_whole_file(const std::string& path, int64_t most) {
   if (!read_fully(fd.get(), {bytes.data.get(), size}))
     return refuse(errno ? std::string("cannot be read: ") + std::strerror(errno) : "became shorter while it was read");
   std::byte extra;
-  if (::read(fd.get(), &extra, 1) == 1) return refuse("grew while it was read", "wait until it has been written completely");
+  if (::read(fd.get(), &extra, 1) == 1)
+    return refuse("grew while it was read", "wait until it has been written completely");
   return bytes;
 }
 
@@ -106,7 +111,8 @@ static std::unexpected<Diagnostic> refuse_location(std::string_view location, st
 // The components of a relative path that stays below its base, or a refusal.
 static Result<std::vector<std::string>> components(std::string_view location) {
   const auto refuse = [&](std::string why) {
-    return refuse_location(location, std::move(why), "the location must be a plain relative path below the model's folder");
+    return refuse_location(location, std::move(why),
+                           "the location must be a plain relative path below the model's folder");
   };
   if (location.empty()) return refuse("has an empty location");
   if (location.size() > 4096) return refuse("has a location of more than 4096 bytes");
@@ -131,7 +137,9 @@ static Result<std::vector<std::string>> components(std::string_view location) {
 static Result<Fd> open_beneath(const std::string& base, std::string_view location) {
   FCC_TRY(const std::vector<std::string> parts, components(location));
   Fd dir(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!dir.ok()) return refuse_location(location, fmt::format("cannot be opened: the folder {}: {}", quoted(base), std::strerror(errno)));
+  if (!dir.ok())
+    return refuse_location(location,
+                           fmt::format("cannot be opened: the folder {}: {}", quoted(base), std::strerror(errno)));
   const auto link_hint = "copy the file itself to the model's folder";
   for (size_t i = 0; i + 1 < parts.size(); ++i) {
     Fd next(::openat(dir.get(), parts[i].c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -148,7 +156,8 @@ static Result<Fd> open_beneath(const std::string& base, std::string_view locatio
   if (!file.ok() && errno == ELOOP) return refuse_location(location, "is a symbolic link", link_hint);
   if (!file.ok() && errno == ENXIO) return refuse_location(location, "is not a regular file");
   if (!file.ok())
-    return refuse_location(location, std::string("cannot be opened: ") + std::strerror(errno), "the weights must lie beside the model, as they were exported");
+    return refuse_location(location, std::string("cannot be opened: ") + std::strerror(errno),
+                           "the weights must lie beside the model, as they were exported");
   return file;
 }
 
@@ -156,14 +165,19 @@ Result<ExternalFiles::File*> ExternalFiles::open(std::string_view location) {
   static constexpr size_t kMaxFiles = 10'000;
   if (auto it = files_.find(location); it != files_.end()) return &it->second;
   if (base_dir_.empty())
-    return refuse_location(location, "cannot be found: the model did not come from a file", "import it by its path, or embed the weights");
-  if (files_.size() >= kMaxFiles) return refuse_location(location, fmt::format("is one of more than {} files", kMaxFiles), "save all weights in one file");
+    return refuse_location(location, "cannot be found: the model did not come from a file",
+                           "import it by its path, or embed the weights");
+  if (files_.size() >= kMaxFiles)
+    return refuse_location(location, fmt::format("is one of more than {} files", kMaxFiles),
+                           "save all weights in one file");
   FCC_TRY(Fd fd, open_beneath(base_dir_, location));
   struct stat st{};
-  if (::fstat(fd.get(), &st) != 0) return refuse_location(location, std::string("cannot be read: ") + std::strerror(errno));
+  if (::fstat(fd.get(), &st) != 0)
+    return refuse_location(location, std::string("cannot be read: ") + std::strerror(errno));
   if (!S_ISREG(st.st_mode)) return refuse_location(location, fmt::format("is {}, not a file", kind_of(st.st_mode)));
   if (st.st_nlink > 1)
-    return refuse_location(location, fmt::format("is a hard link ({} names)", st.st_nlink), "copy the file, so that it has one name only");
+    return refuse_location(location, fmt::format("is a hard link ({} names)", st.st_nlink),
+                           "copy the file, so that it has one name only");
   File file;
   if (st.st_size > 0) {
     const auto size = static_cast<size_t>(st.st_size);

@@ -15,7 +15,9 @@ static constexpr size_t kMaxDepth = 100;
 
 Result<FunctionTable> FunctionTable::build(const onnx::ModelProto& model, int64_t model_opset) {
   FunctionTable table;
-  if (model.functions_size() > kMaxFunctions) return fail(fmt::format("the model has {} functions; at most {} are supported", model.functions_size(), kMaxFunctions));
+  if (model.functions_size() > kMaxFunctions)
+    return fail(
+        fmt::format("the model has {} functions; at most {} are supported", model.functions_size(), kMaxFunctions));
   for (const auto& f : model.functions()) {
     if (f.name().empty()) return fail("a model-local function has no name");
     Function entry{&f, default_attributes(f), model_opset};
@@ -71,16 +73,20 @@ Status FunctionTable::check_expansion(const onnx::GraphProto& graph) const {
     auto it = expanded.find(callee);
     if (it == expanded.end()) {
       expanded[callee] = -1;
-      if (stack.size() > kMaxDepth) return fail(fmt::format("model-local functions call each other more than {} deep", kMaxDepth));
+      if (stack.size() > kMaxDepth)
+        return fail(fmt::format("model-local functions call each other more than {} deep", kMaxDepth));
       stack.push_back(visit(callee, callee->proto->node()));
       continue;
     }
     const std::string callee_name = quoted(full_op_name(callee->proto->domain(), callee->proto->name()));
-    if (it->second < 0) return fail(fmt::format("function {} calls itself, directly or through others", callee_name), {}, "ONNX functions must not be recursive");
+    if (it->second < 0)
+      return fail(fmt::format("function {} calls itself, directly or through others", callee_name), {},
+                  "ONNX functions must not be recursive");
     ++v.next;
     v.nodes += it->second;
     if (v.nodes > kMaxInlinedNodes)
-      return fail(fmt::format("the model has more than {} nodes once its functions are inlined", kMaxInlinedNodes), "exceeded at calls of " + callee_name);
+      return fail(fmt::format("the model has more than {} nodes once its functions are inlined", kMaxInlinedNodes),
+                  "exceeded at calls of " + callee_name);
   }
   return {};
 }

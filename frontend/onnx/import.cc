@@ -20,7 +20,8 @@ std::unexpected<Diagnostic> at_file(Diagnostic d, std::string_view file) {
 }
 
 bool parse(std::span<const std::byte> bytes, google::protobuf::MessageLite& message) {
-  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int>(bytes.size()));
+  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t*>(bytes.data()),
+                                                static_cast<int>(bytes.size()));
   stream.SetTotalBytesLimit(INT_MAX);
   return message.ParseFromCodedStream(&stream) && stream.ConsumedEntireMessage();
 }
@@ -28,7 +29,9 @@ bool parse(std::span<const std::byte> bytes, google::protobuf::MessageLite& mess
 // Says what the file is when it is no ONNX, else what is damaged.
 std::unexpected<Diagnostic> not_a_model(std::span<const std::byte> bytes, std::string_view file, Diagnostic otherwise) {
   if (const std::string format = foreign_format(bytes); !format.empty())
-    return fail(Diagnostic{.what = fmt::format("{} is no ONNX model: it looks like {}", quoted(file), format), .where = std::string(file), .hint = foreign_hint(bytes)});
+    return fail(Diagnostic{.what = fmt::format("{} is no ONNX model: it looks like {}", quoted(file), format),
+                           .where = std::string(file),
+                           .hint = foreign_hint(bytes)});
   return at_file(std::move(otherwise), file);
 }
 
@@ -39,11 +42,19 @@ struct Loaded {
 };
 
 Result<std::unique_ptr<Loaded>> load(std::span<const std::byte> bytes, std::string_view file) {
-  if (bytes.empty()) return fail(Diagnostic{.what = quoted(file) + " is empty", .where = std::string(file), .hint = "the export or the download may have failed"});
-  if (static_cast<int64_t>(bytes.size()) > kMaxModelBytes) return fail(Diagnostic{.what = fmt::format("{} has {} bytes; at most {} are possible", quoted(file), bytes.size(), kMaxModelBytes), .where = std::string(file)});
+  if (bytes.empty())
+    return fail(Diagnostic{.what = quoted(file) + " is empty",
+                           .where = std::string(file),
+                           .hint = "the export or the download may have failed"});
+  if (static_cast<int64_t>(bytes.size()) > kMaxModelBytes)
+    return fail(Diagnostic{
+        .what = fmt::format("{} has {} bytes; at most {} are possible", quoted(file), bytes.size(), kMaxModelBytes),
+        .where = std::string(file)});
   if (Status s = check_wire(bytes, WireRoot::model); !s) return not_a_model(bytes, file, std::move(s).error());
   auto out = std::make_unique<Loaded>();
-  if (!parse(bytes, out->model)) return not_a_model(bytes, file, {.what = "the file cannot be parsed as an ONNX model", .hint = "fetch or export the file again"});
+  if (!parse(bytes, out->model))
+    return not_a_model(
+        bytes, file, {.what = "the file cannot be parsed as an ONNX model", .hint = "fetch or export the file again"});
   Result<ModelFacts> facts = check_header(out->model);
   if (!facts) return not_a_model(bytes, file, std::move(facts).error());
   out->facts = *std::move(facts);
@@ -61,9 +72,11 @@ void describe_model(const Loaded& l, Import& out) {
   for (const auto& kv : l.model.metadata_props()) out.metadata[kv.key()] = kv.value();
 }
 
-Result<Import> import_loaded(Loaded& l, const std::string& base_dir, const ImportOptions& options, const std::string& file) {
+Result<Import> import_loaded(Loaded& l, const std::string& base_dir, const ImportOptions& options,
+                             const std::string& file) {
   Faults faults;
-  for (Diagnostic& d : describe_unsupported(unsupported_nodes(l.model, l.functions, l.facts.opset), file)) faults.add(std::move(d));
+  for (Diagnostic& d : describe_unsupported(unsupported_nodes(l.model, l.functions, l.facts.opset), file))
+    faults.add(std::move(d));
   check_structure(l.model, l.functions, file, l.facts.opset, faults);
   FCC_CHECKED(faults.status());
   ExternalFiles files(base_dir);
@@ -76,7 +89,8 @@ Result<Import> import_loaded(Loaded& l, const std::string& base_dir, const Impor
 
 }  // namespace
 
-Result<Import> import_bytes(std::span<const std::byte> model, const std::string& base_dir, const ImportOptions& options, std::string_view file) {
+Result<Import> import_bytes(std::span<const std::byte> model, const std::string& base_dir, const ImportOptions& options,
+                            std::string_view file) {
   const std::string shown = printable(file);
   FCC_TRY(const std::unique_ptr<Loaded> loaded, load(model, shown));
   FCC_TRY(Import out, import_loaded(*loaded, base_dir, options, shown));
@@ -103,8 +117,11 @@ static std::string interface_text(const onnx::ValueInfoProto& v) {
   const auto dtype = dtype_from_onnx(t.elem_type());
   std::string dims;
   for (const auto& d : t.shape().dim())
-    dims += (dims.empty() ? "" : ",") + (d.has_dim_param() ? printable(d.dim_param()) : d.has_dim_value() ? std::to_string(d.dim_value()) : "?");
-  return fmt::format("{}: {}[{}]", printable(v.name()), dtype ? std::string(name(*dtype)) : onnx_dtype_name(t.elem_type()), dims);
+    dims += (dims.empty() ? "" : ",") + (d.has_dim_param()   ? printable(d.dim_param())
+                                         : d.has_dim_value() ? std::to_string(d.dim_value())
+                                                             : "?");
+  return fmt::format("{}: {}[{}]", printable(v.name()),
+                     dtype ? std::string(name(*dtype)) : onnx_dtype_name(t.elem_type()), dims);
 }
 
 static void count_parameters(const onnx::GraphProto& g, ModelSummary& s) {
@@ -127,7 +144,8 @@ static void survey_nodes(const Loaded& l, ModelSummary& s) {
   };
   count(l.model.graph().node());
   for (const Function* f : l.functions.all()) count(f->proto->node());
-  for (const UnsupportedSite& u : unsupported_nodes(l.model, l.functions, l.facts.opset)) s.unsupported.push_back({printable(u.op), printable(u.node), u.index, u.why.reason});
+  for (const UnsupportedSite& u : unsupported_nodes(l.model, l.functions, l.facts.opset))
+    s.unsupported.push_back({printable(u.op), printable(u.node), u.index, u.why.reason});
 }
 
 static void survey_interface(const onnx::GraphProto& g, ModelSummary& s) {

@@ -23,8 +23,8 @@ struct DimBounds {
 };
 
 struct ImportOptions {
-  std::vector<std::string> dims;           // "N=64" fixes an open dimension, "N=1..64" bounds it
-  bool initializers_stay_inputs = false;   // an initializer that is listed as an input too: input instead of constant
+  std::vector<std::string> dims;          // "N=64" fixes an open dimension, "N=1..64" bounds it
+  bool initializers_stay_inputs = false;  // an initializer that is listed as an input too: input instead of constant
 };
 
 struct Import {
@@ -32,19 +32,19 @@ struct Import {
   int64_t ir_version = 0, opset = 0;  // opset of the default domain
   std::string producer;               // "pytorch 2.1.0"
   std::map<std::string, std::string> metadata;
-  std::string sha256;                 // of the model file's bytes, hexadecimal
+  std::string sha256;                       // of the model file's bytes, hexadecimal
   std::map<std::string, DimBounds> bounds;  // of each open dimension that --dim named
   // Weights by the file's names, in its order: what a state_dict user looks up. Equal weights are distinct
   // values (training may move them apart) that share their bytes.
   std::vector<std::pair<std::string, ValueId>> initializers;
-  std::vector<std::string> notes;     // accepted, but worth a line
+  std::vector<std::string> notes;  // accepted, but worth a line
 };
 
 Result<Import> import_file(const std::string& path, const ImportOptions& options = {});
 // `base_dir` is where external data is looked for; empty: external data is refused. `file` names the model in
 // diagnostics.
-Result<Import> import_bytes(std::span<const std::byte> model, const std::string& base_dir, const ImportOptions& options = {},
-                            std::string_view file = "model.onnx");
+Result<Import> import_bytes(std::span<const std::byte> model, const std::string& base_dir,
+                            const ImportOptions& options = {}, std::string_view file = "model.onnx");
 
 // ---- before compiling: what `fcc check` prints ----------------------------------------------------------
 struct UnsupportedNode {
@@ -57,12 +57,12 @@ struct UnsupportedNode {
 struct ModelSummary {
   std::string file, producer, sha256, graph_name;
   int64_t ir_version = 0, opset = 0, nodes = 0;
-  std::vector<std::string> inputs, outputs;      // "x: f32[N,3,224,224]"
-  std::map<std::string, int64_t> operators;      // name -> number of nodes
-  std::vector<UnsupportedNode> unsupported;      // all of them
+  std::vector<std::string> inputs, outputs;  // "x: f32[N,3,224,224]"
+  std::map<std::string, int64_t> operators;  // name -> number of nodes
+  std::vector<UnsupportedNode> unsupported;  // all of them
   std::vector<std::string> open_dims;
-  int64_t parameters = 0, parameter_bytes = 0;   // elements and bytes of all initializers
-  std::vector<Diagnostic> faults;                // what an import would refuse; empty: the model imports
+  int64_t parameters = 0, parameter_bytes = 0;  // elements and bytes of all initializers
+  std::vector<Diagnostic> faults;               // what an import would refuse; empty: the model imports
 };
 
 // Works on every file that parses as ONNX, whether or not it can be imported.

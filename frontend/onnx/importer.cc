@@ -12,7 +12,8 @@ namespace fcc {
 using onnx::AttributeProto;
 using onnx::NodeProto;
 
-Importer::Importer(onnx::ModelProto& model, const FunctionTable& functions, const ModelFacts& facts, ExternalFiles& files, std::string file)
+Importer::Importer(onnx::ModelProto& model, const FunctionTable& functions, const ModelFacts& facts,
+                   ExternalFiles& files, std::string file)
     : model_(model), functions_(functions), facts_(facts), tensors_(files), file_(std::move(file)) {}
 
 Status Importer::run(const ImportOptions& options, Import& out) {
@@ -60,17 +61,22 @@ Result<TensorType> Importer::input_type(const onnx::ValueInfoProto& input) {
   const std::string what = "input " + quoted(input.name());
   const onnx::TypeProto& type = input.type();
   if (!type.has_tensor_type()) {
-    if (!input.has_type() || type.value_case() == onnx::TypeProto::VALUE_NOT_SET) return fail(what + " has no type", {}, "give its element type and shape in the file");
-    return fail(what + " is no tensor", {}, "sequences, maps, optionals and sparse tensors are not supported as inputs");
+    if (!input.has_type() || type.value_case() == onnx::TypeProto::VALUE_NOT_SET)
+      return fail(what + " has no type", {}, "give its element type and shape in the file");
+    return fail(what + " is no tensor", {},
+                "sequences, maps, optionals and sparse tensors are not supported as inputs");
   }
   if (auto d = unsupported_dtype(type.tensor_type().elem_type(), what)) return fail(std::move(*d));
-  if (!type.tensor_type().has_shape()) return fail(what + " has no shape", {}, "export with a shape; unknown sizes may be open dimensions, the rank must be known");
+  if (!type.tensor_type().has_shape())
+    return fail(what + " has no shape", {},
+                "export with a shape; unknown sizes may be open dimensions, the rank must be known");
   FCC_TRY(Dims dims, dims_.dims_of(type.tensor_type().shape(), input.name()));
   TensorType t{*dtype_from_onnx(type.tensor_type().elem_type()), std::move(dims)};
   int64_t bytes = byte_size(t.dtype);
   for (const SymExpr& d : t.dims)
     if (d.is_constant()) bytes = saturating_multiply(bytes, std::max<int64_t>(d.constant(), 1));
-  if (bytes > kMaxTensorBytes) return fail(fmt::format("{} of type {} is too large", what, t.text()), {}, "no tensor may exceed 64 TiB");
+  if (bytes > kMaxTensorBytes)
+    return fail(fmt::format("{} of type {} is too large", what, t.text()), {}, "no tensor may exceed 64 TiB");
   return t;
 }
 
@@ -80,7 +86,9 @@ Status Importer::import_interface(const ImportOptions& options, Import& out) {
   std::unordered_map<std::string_view, bool> initialized;
   for (const auto& t : g.initializer()) initialized[t.name()] = true;
   for (const auto& t : g.sparse_initializer()) initialized[t.values().name()] = true;
-  const auto is_input = [&](const onnx::ValueInfoProto& i) { return options.initializers_stay_inputs || !initialized.contains(i.name()); };
+  const auto is_input = [&](const onnx::ValueInfoProto& i) {
+    return options.initializers_stay_inputs || !initialized.contains(i.name());
+  };
   for (const auto& i : g.input())
     if (is_input(i)) dims_.note_names(i.type().tensor_type().shape());
   frame().names.reserve(static_cast<size_t>(g.initializer_size() + g.node_size()));
@@ -102,7 +110,8 @@ Status Importer::import_interface(const ImportOptions& options, Import& out) {
 Tensor Importer::shared(Tensor t) {
   static constexpr int64_t kWorthSharing = 256;
   if (t.bytes() < kWorthSharing) return t;
-  const size_t hash = std::hash<std::string_view>()({reinterpret_cast<const char*>(t.raw()), static_cast<size_t>(t.bytes())});
+  const size_t hash =
+      std::hash<std::string_view>()({reinterpret_cast<const char*>(t.raw()), static_cast<size_t>(t.bytes())});
   std::vector<Tensor>& same_hash = storage_[hash];
   for (const Tensor& s : same_hash)
     if (s.same_bits(t)) return s;
@@ -110,10 +119,12 @@ Tensor Importer::shared(Tensor t) {
   return t;
 }
 
-void Importer::bind_initializer(Frame& frame, std::string_view name, int32_t onnx_type, Result<Tensor> data, Import* out) {
+void Importer::bind_initializer(Frame& frame, std::string_view name, int32_t onnx_type, Result<Tensor> data,
+                                Import* out) {
   if (frame.names.contains(name)) return;  // an input that stays one
   if (!data) {
-    const bool only_unsupported = onnx_type > 0 && !dtype_from_onnx(onnx_type) && unsupported_dtype(onnx_type, "")->hint.size() > 0;
+    const bool only_unsupported =
+        onnx_type > 0 && !dtype_from_onnx(onnx_type) && unsupported_dtype(onnx_type, "")->hint.size() > 0;
     if (only_unsupported) {
       frame.names[name] = unusable(std::move(data).error());
     } else {
@@ -135,13 +146,16 @@ void Importer::import_initializers(onnx::GraphProto& g, Frame& frame, Import* ou
     bind_initializer(frame, t.name(), t.data_type(), tensors_.take(t, what), out);
   }
   for (const auto& t : g.sparse_initializer())
-    bind_initializer(frame, t.values().name(), t.values().data_type(), tensors_.read_sparse(t, "initializer " + quoted(t.values().name())), out);
+    bind_initializer(frame, t.values().name(), t.values().data_type(),
+                     tensors_.read_sparse(t, "initializer " + quoted(t.values().name())), out);
 }
 
 void Importer::import_initializers(const onnx::GraphProto& g, Frame& frame) {
-  for (const auto& t : g.initializer()) bind_initializer(frame, t.name(), t.data_type(), tensors_.read(t, "initializer " + quoted(t.name())), nullptr);
+  for (const auto& t : g.initializer())
+    bind_initializer(frame, t.name(), t.data_type(), tensors_.read(t, "initializer " + quoted(t.name())), nullptr);
   for (const auto& t : g.sparse_initializer())
-    bind_initializer(frame, t.values().name(), t.values().data_type(), tensors_.read_sparse(t, "initializer " + quoted(t.values().name())), nullptr);
+    bind_initializer(frame, t.values().name(), t.values().data_type(),
+                     tensors_.read_sparse(t, "initializer " + quoted(t.values().name())), nullptr);
 }
 
 void Importer::import_outputs() {
@@ -153,7 +167,8 @@ void Importer::import_outputs() {
     const int32_t declared = o.type().tensor_type().elem_type();
     const DType computed = graph_->value(v).type.dtype;
     if (o.type().has_tensor_type() && declared != 0 && dtype_from_onnx(declared) != computed)
-      fault({.what = fmt::format("output {} is declared as {}, but the graph computes {}", quoted(o.name()), onnx_dtype_name(declared), onnx_dtype_name(onnx_number(computed))),
+      fault({.what = fmt::format("output {} is declared as {}, but the graph computes {}", quoted(o.name()),
+                                 onnx_dtype_name(declared), onnx_dtype_name(onnx_number(computed))),
              .hint = "correct the declared type, or add a Cast"});
     graph_->add_output(o.name(), v);
   }
@@ -203,7 +218,8 @@ void Importer::finish_frame() {
     const ValueId v = values[k];
     const std::string_view name = done.results[k].second;
     frame().names[name] = v;
-    if (v >= 0 && graph_->value(v).role == Role::temp && graph_->value(v).name.starts_with(done.prefix)) graph_->rename(v, frame().prefix + std::string(name));
+    if (v >= 0 && graph_->value(v).role == Role::temp && graph_->value(v).name.starts_with(done.prefix))
+      graph_->rename(v, frame().prefix + std::string(name));
   }
 }
 
@@ -211,15 +227,23 @@ void Importer::call(const Function& function, const NodeProto& node, const std::
   const onnx::FunctionProto& f = *function.proto;
   const std::string what = describe(node);
   if (node.input_size() > f.input_size() || node.output_size() > f.output_size()) {
-    fault({.what = fmt::format("{}: the function takes {} inputs and gives {} outputs, the node has {} and {}", what, f.input_size(), f.output_size(), node.input_size(), node.output_size())});
+    fault({.what = fmt::format("{}: the function takes {} inputs and gives {} outputs, the node has {} and {}", what,
+                               f.input_size(), f.output_size(), node.input_size(), node.output_size())});
     return mark_faulty(node);
   }
   auto bindings = std::make_shared<Bindings>();
   for (const auto& a : function.defaults) bindings->emplace(a.name(), &a);
   for (const auto& a : node.attribute())
     if (const AttributeProto* bound = resolve(a)) (*bindings)[a.name()] = bound;
-  Frame inner{&f.node(), 0, -1, function.opset, frame().prefix + (node.name().empty() ? fmt::format("{}_{}", printable(f.name()), outer_) : node.name()) + "/", std::move(bindings)};
-  for (int k = 0; k < f.input_size(); ++k) inner.names[f.input(k)] = static_cast<size_t>(k) < in.size() ? in[static_cast<size_t>(k)] : kNoValue;
+  Frame inner{
+      &f.node(),
+      0,
+      -1,
+      function.opset,
+      frame().prefix + (node.name().empty() ? fmt::format("{}_{}", printable(f.name()), outer_) : node.name()) + "/",
+      std::move(bindings)};
+  for (int k = 0; k < f.input_size(); ++k)
+    inner.names[f.input(k)] = static_cast<size_t>(k) < in.size() ? in[static_cast<size_t>(k)] : kNoValue;
   for (int k = 0; k < node.output_size(); ++k)
     if (!node.output(k).empty()) inner.results.emplace_back(f.output(k), node.output(k));
   frames_.push_back(std::move(inner));
@@ -229,7 +253,8 @@ void Importer::import_if(const NodeProto& node, ValueId condition) {
   const SymTensor* known = condition >= 0 ? graph_->value(condition).content.get() : nullptr;
   const std::string what = describe(node);
   if (!known || known->elements.size() != 1 || !known->is_constant()) {
-    fault({.what = what + ": its condition is only known while the model runs, which is not supported yet", .hint = "export with the sizes fixed, so that the condition becomes a constant"});
+    fault({.what = what + ": its condition is only known while the model runs, which is not supported yet",
+           .hint = "export with the sizes fixed, so that the condition becomes a constant"});
     return mark_faulty(node);
   }
   const std::string_view branch = known->elements[0].is(0) ? "else_branch" : "then_branch";
@@ -238,11 +263,17 @@ void Importer::import_if(const NodeProto& node, ValueId condition) {
     if (const AttributeProto* bound = resolve(a); a.name() == branch && bound && bound->has_g()) body = &bound->g();
   if (!body || body->output_size() != node.output_size() || body->input_size() > 0) {
     fault({.what = !body ? fmt::format("{}: misses its attribute \"{}\"", what, branch)
-                         : fmt::format("{}: its {} has {} inputs and {} outputs, expected 0 and {}", what, branch, body->input_size(), body->output_size(), node.output_size())});
+                         : fmt::format("{}: its {} has {} inputs and {} outputs, expected 0 and {}", what, branch,
+                                       body->input_size(), body->output_size(), node.output_size())});
     return mark_faulty(node);
   }
   const auto parent = static_cast<int>(frames_.size()) - 1;
-  Frame inner{&body->node(), 0, parent, frame().opset, frame().prefix + (node.name().empty() ? fmt::format("If_{}", outer_) : node.name()) + "/", frame().attributes};
+  Frame inner{&body->node(),
+              0,
+              parent,
+              frame().opset,
+              frame().prefix + (node.name().empty() ? fmt::format("If_{}", outer_) : node.name()) + "/",
+              frame().attributes};
   import_initializers(*body, inner);
   for (int k = 0; k < node.output_size(); ++k)
     if (!node.output(k).empty()) inner.results.emplace_back(body->output(k).name(), node.output(k));
@@ -308,9 +339,12 @@ void Importer::import_constant(const NodeProto& node) {
     mark_faulty(node);
   };
   if (node.output_size() != 1 || node.attribute_size() != 1)
-    return refuse({.what = fmt::format("{} has {} attributes and {} results, expected one of each", what, node.attribute_size(), node.output_size())});
+    return refuse({.what = fmt::format("{} has {} attributes and {} results, expected one of each", what,
+                                       node.attribute_size(), node.output_size())});
   const AttributeProto* a = resolve(node.attribute(0));
-  if (!a) return refuse({.what = fmt::format("{}: the function's attribute {} is not given", what, quoted(node.attribute(0).ref_attr_name()))});
+  if (!a)
+    return refuse({.what = fmt::format("{}: the function's attribute {} is not given", what,
+                                       quoted(node.attribute(0).ref_attr_name()))});
   if (attribute_type(*a) == AttributeProto::TENSOR)
     if (auto d = unsupported_dtype(a->t().data_type(), what); d && !d->hint.empty()) {
       frame().names[node.output(0)] = unusable(std::move(*d));
@@ -334,7 +368,14 @@ static void name_operands(const Graph& g, const NodeForm& n, Diagnostic& d) {
 }
 
 Status Importer::import_node(const NodeProto& node, std::vector<ValueId> in) {
-  NodeForm n{*graph_, node.op_type(), frame().opset, std::move(in), {node.output().begin(), node.output().end()}, {}, loc_of(node), {}};
+  NodeForm n{*graph_,
+             node.op_type(),
+             frame().opset,
+             std::move(in),
+             {node.output().begin(), node.output().end()},
+             {},
+             loc_of(node),
+             {}};
   const std::string what = describe(node);
   for (const auto& a : node.attribute()) {
     const AttributeProto* bound = resolve(a);

@@ -18,7 +18,8 @@ namespace fcc {
 class Importer {
  public:
   // The model must have passed check_header and check_structure. Large initializers give up their bytes.
-  Importer(onnx::ModelProto& model, const FunctionTable& functions, const ModelFacts& facts, ExternalFiles& files, std::string file);
+  Importer(onnx::ModelProto& model, const FunctionTable& functions, const ModelFacts& facts, ExternalFiles& files,
+           std::string file);
   // Everything but sha256. Collects faults instead of stopping at the first.
   Status run(const ImportOptions& options, Import& out);
   const OpenDims& open_dims() const { return dims_; }
@@ -32,9 +33,9 @@ class Importer {
   struct Frame {
     const NodeList* nodes;
     int next = 0;
-    int parent = -1;      // frame whose names are visible too
+    int parent = -1;  // frame whose names are visible too
     int64_t opset = 0;
-    std::string prefix;   // of the names of values and nodes
+    std::string prefix;                          // of the names of values and nodes
     std::shared_ptr<const Bindings> attributes;  // what ref_attr_name refers to
     std::unordered_map<std::string_view, ValueId> names = {};
     std::vector<std::pair<std::string_view, std::string_view>> results = {};  // inner name -> name in the frame below

@@ -22,11 +22,13 @@ std::string place(const std::string& file, int64_t node, int64_t opset) {
 
 static Status check_opset(int64_t opset, ModelFacts& facts) {
   if (opset < kOldestOpset)
-    return fail(fmt::format("the model declares opset {}; {} to {} are supported", opset, kOldestOpset, kNewestOpset), {},
-                "convert it: onnx.version_converter.convert_version(model, 17)");
+    return fail(fmt::format("the model declares opset {}; {} to {} are supported", opset, kOldestOpset, kNewestOpset),
+                {}, "convert it: onnx.version_converter.convert_version(model, 17)");
   if (opset > kNewestOpset)
-    return fail(fmt::format("the model declares opset {}; {} to {} are supported", opset, kOldestOpset, kNewestOpset), {}, "export with opset_version=20");
-  if (opset > 24) facts.notes.push_back(fmt::format("opset {} is newer than 24, up to which every operator is covered", opset));
+    return fail(fmt::format("the model declares opset {}; {} to {} are supported", opset, kOldestOpset, kNewestOpset),
+                {}, "export with opset_version=20");
+  if (opset > 24)
+    facts.notes.push_back(fmt::format("opset {} is newer than 24, up to which every operator is covered", opset));
   return {};
 }
 
@@ -35,22 +37,32 @@ Result<ModelFacts> check_header(const onnx::ModelProto& model) {
   facts.ir_version = model.ir_version();
   if (!model.has_graph()) return fail("the file holds no graph", {}, "an ONNX model has one; export the model again");
   if (facts.ir_version < kOldestIrVersion || facts.ir_version > kLargestIrVersion)
-    return fail(fmt::format("the model has ir_version {}; {} to {} are supported", facts.ir_version, kOldestIrVersion, kNewestIrVersion), {},
-                "the file is damaged, or was written by a much older or newer ONNX");
-  if (facts.ir_version > kNewestIrVersion) facts.notes.push_back(fmt::format("ir_version {} is newer than {}", facts.ir_version, kNewestIrVersion));
+    return fail(fmt::format("the model has ir_version {}; {} to {} are supported", facts.ir_version, kOldestIrVersion,
+                            kNewestIrVersion),
+                {}, "the file is damaged, or was written by a much older or newer ONNX");
+  if (facts.ir_version > kNewestIrVersion)
+    facts.notes.push_back(fmt::format("ir_version {} is newer than {}", facts.ir_version, kNewestIrVersion));
   std::set<std::string, std::less<>> domains;
   bool found = false;
   for (const auto& o : model.opset_import()) {
     const std::string_view domain = domain_of(o.domain());
     if (!domains.insert(std::string(domain)).second)
-      return fail(fmt::format("the model imports the domain {} twice", domain.empty() ? "ai.onnx" : quoted(domain)), {}, "one opset_import a domain");
+      return fail(fmt::format("the model imports the domain {} twice", domain.empty() ? "ai.onnx" : quoted(domain)), {},
+                  "one opset_import a domain");
     if (!domain.empty()) continue;
     found = true;
     facts.opset = o.version();
     FCC_CHECKED(check_opset(facts.opset, facts));
   }
-  if (!found) return fail("the model imports no opset of ai.onnx", {}, "add an opset_import, such as version 17");
-  if (model.training_info_size() > 0) facts.notes.push_back("training_info is ignored; fcc makes its own training step");
+  if (!found) {
+    bool needed = model.opset_import_size() == 0;
+    for_each_node(model.graph().node(),
+                  [&](const onnx::NodeProto& n, int) { needed |= domain_of(n.domain()).empty(); });
+    if (needed) return fail("the model imports no opset of ai.onnx", {}, "add an opset_import, such as version 17");
+    facts.opset = kNewestOpset;  // every node belongs to another domain
+  }
+  if (model.training_info_size() > 0)
+    facts.notes.push_back("training_info is ignored; fcc makes its own training step");
   return facts;
 }
 
@@ -62,17 +74,20 @@ struct Scope {
   const onnx::GraphProto* graph;  // null: a function body
   int next_node = 0;
   size_t next_graph = 0;
-  std::vector<const onnx::GraphProto*> bodies;    // of the next node
-  std::unordered_set<std::string_view> defined;  // of a body: leaves sight with it
+  std::vector<const onnx::GraphProto*> bodies;          // of the next node
+  std::unordered_set<std::string_view> defined;         // of a body: leaves sight with it
   std::unordered_map<std::string_view, int> producers;  // filled when a fault needs an explanation
 };
 
 // What a node's op may hold graphs for.
-bool has_body(std::string_view op) { return op == "If" || op == "Loop" || op == "Scan" || op == "SequenceMap"; }
+bool has_body(std::string_view op) {
+  return op == "If" || op == "Loop" || op == "Scan" || op == "SequenceMap";
+}
 
 class StructureCheck {
  public:
-  StructureCheck(const std::string& file, int64_t opset, const FunctionTable& functions, Faults& faults) : file_(file), opset_(opset), functions_(functions), faults_(faults) {}
+  StructureCheck(const std::string& file, int64_t opset, const FunctionTable& functions, Faults& faults)
+      : file_(file), opset_(opset), functions_(functions), faults_(faults) {}
 
   void graph(const onnx::GraphProto& g) {
     open(g);
@@ -87,7 +102,8 @@ class StructureCheck {
     for (const std::string& name : f.proto->input()) define(name, "function input");
     run();
     for (const std::string& name : f.proto->output())
-      if (!visible(name) && !faults_.full()) fault(fmt::format("function output {} is produced by no node", quoted(name)));
+      if (!visible(name) && !faults_.full())
+        fault(fmt::format("function output {} is produced by no node", quoted(name)));
   }
 
  private:
@@ -98,8 +114,9 @@ class StructureCheck {
 
   bool good_name(std::string_view name, std::string_view kind) {
     if (name.find('\0') != name.npos || !is_utf8(name)) {
-      fault(fmt::format("the name {} of {} {} {}", quoted(name), kind.starts_with('i') ? "an" : "a", kind, name.find('\0') != name.npos ? "contains a NUL byte" : "is not UTF-8"), {},
-            "rename it");
+      fault(fmt::format("the name {} of {} {} {}", quoted(name), kind.starts_with('i') ? "an" : "a", kind,
+                        name.find('\0') != name.npos ? "contains a NUL byte" : "is not UTF-8"),
+            {}, "rename it");
       return false;
     }
     return true;
@@ -122,7 +139,8 @@ class StructureCheck {
     scopes_.push_back({&g.node(), &g});
     std::unordered_map<std::string_view, int> here;
     const auto add = [&](std::string_view name, std::string_view kind) {
-      if (++here[name] > 1) return fault(fmt::format("{} {} is given twice", kind, quoted(name)), {}, "every name must be given once");
+      if (++here[name] > 1)
+        return fault(fmt::format("{} {} is given twice", kind, quoted(name)), {}, "every name must be given once");
       define(name, kind);
     };
     for (const auto& t : g.initializer()) add(t.name(), "initializer");
@@ -132,7 +150,8 @@ class StructureCheck {
       if (++inputs[i.name()] > 1) {
         fault(fmt::format("input {} is given twice", quoted(i.name())), {}, "every name must be given once");
       } else if (body && (here.contains(i.name()) || visible(i.name()))) {
-        fault(fmt::format("the subgraph's input {} is also an initializer or a value outside", quoted(i.name())), {}, "rename the subgraph's input");
+        fault(fmt::format("the subgraph's input {} is also an initializer or a value outside", quoted(i.name())), {},
+              "rename the subgraph's input");
       } else if (!here.contains(i.name())) {
         define(i.name(), "input");
       }
@@ -152,9 +171,12 @@ class StructureCheck {
     std::unordered_map<std::string_view, int> seen;
     for (const auto& o : g.output()) {
       if (!good_name(o.name(), "output")) continue;
-      if (o.name().empty()) fault("an output has no name");
-      else if (++seen[o.name()] > 1) fault(fmt::format("output {} is given twice", quoted(o.name())), {}, "every name must be given once");
-      else if (!visible(o.name())) fault(fmt::format("output {} is produced by no node", quoted(o.name())), {}, near_name(o.name()));
+      if (o.name().empty())
+        fault("an output has no name");
+      else if (++seen[o.name()] > 1)
+        fault(fmt::format("output {} is given twice", quoted(o.name())), {}, "every name must be given once");
+      else if (!visible(o.name()))
+        fault(fmt::format("output {} is produced by no node", quoted(o.name())), {}, near_name(o.name()));
     }
   }
 
@@ -189,10 +211,13 @@ class StructureCheck {
 
   void check_attributes(const onnx::NodeProto& n) {
     static constexpr int kMaxAttributes = 256;
-    if (n.attribute_size() > kMaxAttributes) return fault(fmt::format("{} has {} attributes; at most {} are supported", describe(n), n.attribute_size(), kMaxAttributes));
+    if (n.attribute_size() > kMaxAttributes)
+      return fault(fmt::format("{} has {} attributes; at most {} are supported", describe(n), n.attribute_size(),
+                               kMaxAttributes));
     std::set<std::string_view> names;
     for (const auto& a : n.attribute())
-      if (!names.insert(a.name()).second) fault(fmt::format("{}: attribute {} is given twice", describe(n), quoted(a.name())));
+      if (!names.insert(a.name()).second)
+        fault(fmt::format("{}: attribute {} is given twice", describe(n), quoted(a.name())));
   }
 
   void define_outputs(const onnx::NodeProto& n) {
@@ -201,7 +226,8 @@ class StructureCheck {
     for (const std::string& name : n.output()) {
       if (name.empty()) continue;
       if (auto it = visible_.find(name); it != visible_.end() && it->second > 0 && made_here(name)) {
-        fault(fmt::format("{}: its result {} exists already", describe(n), quoted(name)), {}, "every value must be made once");
+        fault(fmt::format("{}: its result {} exists already", describe(n), quoted(name)), {},
+              "every value must be made once");
         continue;
       }
       define(name, "value");
@@ -209,9 +235,7 @@ class StructureCheck {
   }
 
   // In a body a result may hide an outer value; in the graph or a function nothing is outer.
-  bool made_here(std::string_view name) const {
-    return scopes_.size() == 1 || scopes_.back().defined.contains(name);
-  }
+  bool made_here(std::string_view name) const { return scopes_.size() == 1 || scopes_.back().defined.contains(name); }
 
   void check_inputs(const onnx::NodeProto& n) {
     for (const std::string& name : n.input()) {
@@ -228,11 +252,15 @@ class StructureCheck {
       for (int i = 0; i < s.nodes->size(); ++i)
         for (const std::string& out : (*s.nodes)[i].output()) s.producers.emplace(out, i);
     auto it = s.producers.find(name);
-    if (it == s.producers.end()) return fault(fmt::format("{} reads {}, which nothing makes", describe(n), quoted(name)), {}, near_name(name));
+    if (it == s.producers.end())
+      return fault(fmt::format("{} reads {}, which nothing makes", describe(n), quoted(name)), {}, near_name(name));
     const onnx::NodeProto& maker = (*s.nodes)[it->second];
-    if (on_cycle(s, s.next_node)) return fault(fmt::format("{} depends on itself: it reads {} of {}", describe(n), quoted(name), describe(maker)), {}, "a graph must have no cycles");
-    fault(fmt::format("{} reads {}, which node {} ({}) makes later", describe(n), quoted(name), it->second, describe(maker)), {},
-          "ONNX nodes must be in topological order; sort the graph");
+    if (on_cycle(s, s.next_node))
+      return fault(fmt::format("{} depends on itself: it reads {} of {}", describe(n), quoted(name), describe(maker)),
+                   {}, "a graph must have no cycles");
+    fault(fmt::format("{} reads {}, which node {} ({}) makes later", describe(n), quoted(name), it->second,
+                      describe(maker)),
+          {}, "ONNX nodes must be in topological order; sort the graph");
   }
 
   // Whether a node can reach itself along its operands. Linear: a visited set, an explicit stack.
@@ -277,7 +305,8 @@ class StructureCheck {
 
 }  // namespace
 
-void check_structure(const onnx::ModelProto& model, const FunctionTable& functions, const std::string& file, int64_t opset, Faults& faults) {
+void check_structure(const onnx::ModelProto& model, const FunctionTable& functions, const std::string& file,
+                     int64_t opset, Faults& faults) {
   StructureCheck(file, opset, functions, faults).graph(model.graph());
   for (const Function* f : functions.all())
     if (!faults.full()) StructureCheck(file, opset, functions, faults).function(*f);

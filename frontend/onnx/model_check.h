@@ -14,7 +14,8 @@ struct ModelFacts {
 // Versions and opset imports.
 Result<ModelFacts> check_header(const onnx::ModelProto& model);
 // Names, duplicates, order and outputs of the graph, its subgraphs and the function bodies; all faults at once.
-void check_structure(const onnx::ModelProto& model, const FunctionTable& functions, const std::string& file, int64_t opset, Faults& faults);
+void check_structure(const onnx::ModelProto& model, const FunctionTable& functions, const std::string& file,
+                     int64_t opset, Faults& faults);
 
 // `Conv "backbone/conv1"`, safe to print.
 std::string describe(const onnx::NodeProto& node);

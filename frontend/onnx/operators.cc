@@ -25,7 +25,8 @@ constexpr OnnxOp kOps[] = {
 };
 
 const OnnxOp* find_onnx_op(std::string_view name) {
-  const auto* it = std::lower_bound(std::begin(kOps), std::end(kOps), name, [](const OnnxOp& o, std::string_view n) { return o.name < n; });
+  const auto* it = std::lower_bound(std::begin(kOps), std::end(kOps), name,
+                                    [](const OnnxOp& o, std::string_view n) { return o.name < n; });
   return it != std::end(kOps) && it->name == name ? it : nullptr;
 }
 
@@ -36,9 +37,16 @@ std::vector<std::string_view> onnx_names() {
 }
 
 Refusal refuse_domain(std::string_view domain) {
-  if (domain == "ai.onnx.ml") return {"operators of classical machine learning (ai.onnx.ml) are not supported", "export the neural network alone"};
-  if (domain == "com.microsoft") return {"operators of ONNX Runtime (com.microsoft) are not supported", "give the model as exported, before ONNX Runtime's optimizer"};
-  return {fmt::format("the model defines no such function, and the domain {} is unknown", quoted(domain)), "export without custom operators"};
+  if (domain == "ai.onnx.ml")
+    return {"operators of classical machine learning (ai.onnx.ml) are not supported",
+            "export the neural network alone"};
+  if (domain == "com.microsoft")
+    return {"operators of ONNX Runtime (com.microsoft) are not supported",
+            "give the model as exported, before ONNX Runtime's optimizer"};
+  if (domain == "ai.onnx.preview.training")
+    return {"ONNX's preview of training operators is not supported", "compile the training step with: fcc train"};
+  return {fmt::format("the model defines no such function, and the domain {} is unknown", quoted(domain)),
+          "export without custom operators"};
 }
 
 }  // namespace
@@ -50,14 +58,21 @@ std::optional<Refusal> refusal(std::string_view domain, std::string_view op, int
     const std::string_view near = nearest_name(op, onnx_names());
     return Refusal{"this is no ONNX operator", near.empty() ? "" : fmt::format("did you mean {}?", near)};
   }
-  if (known->since > opset) return Refusal{fmt::format("the operator exists from opset {} on, the model declares opset {}", known->since, opset), fmt::format("export with opset {} or later", known->since)};
-  if (known->removed && opset >= known->removed) return Refusal{fmt::format("the operator was removed in opset {}", known->removed), fmt::format("declare an opset below {}, or use its successor {}", known->removed, newest_name(op))};
+  if (known->since > opset)
+    return Refusal{
+        fmt::format("the operator exists from opset {} on, the model declares opset {}", known->since, opset),
+        fmt::format("export with opset {} or later", known->since)};
+  if (known->removed && opset >= known->removed)
+    return Refusal{fmt::format("the operator was removed in opset {}", known->removed),
+                   fmt::format("declare an opset below {}, or use its successor {}", known->removed, newest_name(op))};
   if (op == "Constant" || op == "If" || registry().find(newest_name(op))) return std::nullopt;
-  if (op == "Loop" || op == "Scan") return Refusal{"loops are not supported yet", "export with the loop unrolled (fixed trip count)"};
+  if (op == "Loop" || op == "Scan")
+    return Refusal{"loops are not supported yet", "export with the loop unrolled (fixed trip count)"};
   return Refusal{"the operator is not supported yet", ""};
 }
 
-std::vector<UnsupportedSite> unsupported_nodes(const onnx::ModelProto& model, const FunctionTable& functions, int64_t opset) {
+std::vector<UnsupportedSite> unsupported_nodes(const onnx::ModelProto& model, const FunctionTable& functions,
+                                               int64_t opset) {
   std::vector<UnsupportedSite> sites;
   std::map<std::tuple<std::string_view, std::string_view, int64_t>, std::optional<Refusal>> known;
   const auto look = [&](const NodeList& nodes, int64_t at_opset, bool in_function) {
@@ -65,7 +80,9 @@ std::vector<UnsupportedSite> unsupported_nodes(const onnx::ModelProto& model, co
       if (functions.find(n)) return;
       auto [it, fresh] = known.try_emplace({n.domain(), n.op_type(), at_opset});
       if (fresh) it->second = refusal(n.domain(), n.op_type(), at_opset);
-      if (it->second) sites.push_back({full_op_name(n.domain(), n.op_type()), n.name(), in_function ? -1 : index, at_opset, *it->second});
+      if (it->second)
+        sites.push_back(
+            {full_op_name(n.domain(), n.op_type()), n.name(), in_function ? -1 : index, at_opset, *it->second});
     });
   };
   look(model.graph().node(), opset, false);
@@ -93,8 +110,15 @@ std::vector<Diagnostic> describe_unsupported(const std::vector<UnsupportedSite>&
       if (s.index >= 0) places.push_back(std::to_string(s.index));
     }
     const bool one = group->size() == 1;
-    d.what = printable(first.op) + (one && !names.empty() ? " " + names[0] : one ? "" : fmt::format(" ({} nodes)", group->size())) + ": " + first.why.reason;
-    d.where = file + (places.empty() ? ", in a function" : fmt::format(", node{} {}", one ? "" : "s", fmt::join(places, " "))) + (group->size() > kShown ? " ..." : "") + fmt::format(", opset {}", first.opset);
+    d.what = printable(first.op) +
+             (one && !names.empty() ? " " + names[0]
+              : one                 ? ""
+                                    : fmt::format(" ({} nodes)", group->size())) +
+             ": " + first.why.reason;
+    d.where =
+        file +
+        (places.empty() ? ", in a function" : fmt::format(", node{} {}", one ? "" : "s", fmt::join(places, " "))) +
+        (group->size() > kShown ? " ..." : "") + fmt::format(", opset {}", first.opset);
     if (!one) d.seen = fmt::format("{}", fmt::join(names, " "));
     d.hint = first.why.hint;
     out.push_back(std::move(d));

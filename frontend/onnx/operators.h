@@ -21,7 +21,8 @@ struct UnsupportedSite {
   Refusal why;
 };
 // All nodes of the graph and of the functions that cannot be taken.
-std::vector<UnsupportedSite> unsupported_nodes(const onnx::ModelProto& model, const FunctionTable& functions, int64_t opset);
+std::vector<UnsupportedSite> unsupported_nodes(const onnx::ModelProto& model, const FunctionTable& functions,
+                                               int64_t opset);
 // One diagnostic an operator and reason, however many nodes there are.
 std::vector<Diagnostic> describe_unsupported(const std::vector<UnsupportedSite>& sites, const std::string& file);
 

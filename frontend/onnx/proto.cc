@@ -48,7 +48,8 @@ const OnnxDType* facts(int64_t number) {
 std::string unknown_string(const google::protobuf::UnknownFieldSet& fields, int number) {
   for (int i = 0; i < fields.field_count(); ++i) {
     const auto& f = fields.field(i);
-    if (f.number() == number && f.type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED) return f.length_delimited();
+    if (f.number() == number && f.type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED)
+      return f.length_delimited();
   }
   return {};
 }
@@ -76,8 +77,12 @@ int64_t onnx_dtype_bits(int64_t number) {
   return f ? f->bits : 0;
 }
 
-std::string overload_of(const onnx::NodeProto& n) { return unknown_string(n.unknown_fields(), 8); }
-std::string overload_of(const onnx::FunctionProto& f) { return unknown_string(f.unknown_fields(), 13); }
+std::string overload_of(const onnx::NodeProto& n) {
+  return unknown_string(n.unknown_fields(), 8);
+}
+std::string overload_of(const onnx::FunctionProto& f) {
+  return unknown_string(f.unknown_fields(), 13);
+}
 
 std::vector<onnx::AttributeProto> default_attributes(const onnx::FunctionProto& f) {
   std::vector<onnx::AttributeProto> out;

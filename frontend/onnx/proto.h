@@ -12,7 +12,7 @@
 namespace fcc {
 
 inline constexpr int64_t kOldestIrVersion = 3, kNewestIrVersion = 14, kLargestIrVersion = 31;
-inline constexpr int64_t kOldestOpset = 7, kNewestOpset = 28;
+inline constexpr int64_t kOldestOpset = 1, kNewestOpset = 28;
 
 // TensorProto.DataType, complete as of ONNX 1.23.
 std::optional<DType> dtype_from_onnx(int64_t number);
@@ -22,7 +22,9 @@ std::string onnx_dtype_name(int64_t number);  // "float8e4m3fn"; "type 99" when 
 int64_t onnx_dtype_bits(int64_t number);
 
 // The default domain has two spellings.
-inline std::string_view domain_of(std::string_view d) { return d == "ai.onnx" ? std::string_view() : d; }
+inline std::string_view domain_of(std::string_view d) {
+  return d == "ai.onnx" ? std::string_view() : d;
+}
 // "Relu", "com.microsoft.FusedMatMul"
 inline std::string full_op_name(std::string_view domain, std::string_view op) {
   return domain_of(domain).empty() ? std::string(op) : std::string(domain) + "." + std::string(op);

@@ -17,13 +17,18 @@ namespace fcc {
 
 // A TensorProto's field 1 is a number or packed numbers and field 2 a number; SequenceProto and OptionalProto keep
 // a name in 1 and the kind of element in 2, with tensors in 3 and above.
-static bool is_tensor(const onnx::TensorProto& t) { return t.data_type() != 0; }
+static bool is_tensor(const onnx::TensorProto& t) {
+  return t.data_type() != 0;
+}
 
 Result<NamedTensor> read_tensor_proto(std::span<const std::byte> bytes, std::string_view file) {
-  const auto refuse = [&](std::string what, std::string hint = {}) { return fail(Diagnostic{.what = std::move(what), .where = printable(file), .hint = std::move(hint)}); };
+  const auto refuse = [&](std::string what, std::string hint = {}) {
+    return fail(Diagnostic{.what = std::move(what), .where = printable(file), .hint = std::move(hint)});
+  };
   const std::string_view other = "sequences, maps and optionals are not supported";
   onnx::TensorProto t;
-  const bool good = check_wire(bytes, WireRoot::tensor).has_value() && t.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+  const bool good =
+      check_wire(bytes, WireRoot::tensor).has_value() && t.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
   if (!good || !is_tensor(t)) return refuse(quoted(file) + " is no serialised tensor", std::string(other));
   ExternalFiles nowhere("");
   Result<Tensor> tensor = TensorReader(nowhere).take(t, "tensor " + quoted(t.name()));

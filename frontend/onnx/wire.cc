@@ -13,7 +13,24 @@
 namespace fcc {
 namespace {
 
-enum class Kind : uint8_t { leaf, model, graph, node, attribute, tensor, sparse, value_info, type, type_tensor, type_map, shape, function, training, annotation, opset };
+enum class Kind : uint8_t {
+  leaf,
+  model,
+  graph,
+  node,
+  attribute,
+  tensor,
+  sparse,
+  value_info,
+  type,
+  type_tensor,
+  type_map,
+  shape,
+  function,
+  training,
+  annotation,
+  opset
+};
 
 struct Child {
   Kind parent;
@@ -76,20 +93,23 @@ const Child* child_of(Kind parent, uint32_t field) {
   return field < kFields ? table[static_cast<size_t>(parent)][field] : nullptr;
 }
 
-bool must_not_be_empty(Kind k) { return k == Kind::node || k == Kind::tensor || k == Kind::attribute || k == Kind::sparse; }
+bool must_not_be_empty(Kind k) {
+  return k == Kind::node || k == Kind::tensor || k == Kind::attribute || k == Kind::sparse;
+}
 
 struct Open {  // a message being walked
   Kind kind;
   size_t end;
   std::string_view name;
-  uint32_t index;                          // among its siblings of the same field
+  uint32_t index;                           // among its siblings of the same field
   std::array<uint32_t, kFields> seen = {};  // children of each field so far
 };
 
 class Walker {
  public:
   Walker(std::span<const std::byte> bytes, WireRoot root) : bytes_(bytes) {
-    open_.push_back({root == WireRoot::model ? Kind::model : Kind::tensor, bytes.size(), root == WireRoot::model ? "model" : "tensor", 0});
+    open_.push_back({root == WireRoot::model ? Kind::model : Kind::tensor, bytes.size(),
+                     root == WireRoot::model ? "model" : "tensor", 0});
   }
 
   Status run() {
@@ -106,7 +126,8 @@ class Walker {
  private:
   std::unexpected<Diagnostic> error(size_t at, std::string what) const {
     std::string path;
-    for (size_t i = 1; i < open_.size(); ++i) path += fmt::format("{}{} {}", i > 1 ? " / " : " in ", open_[i].name, open_[i].index);
+    for (size_t i = 1; i < open_.size(); ++i)
+      path += fmt::format("{}{} {}", i > 1 ? " / " : " in ", open_[i].name, open_[i].index);
     return fail("the file is damaged: " + std::move(what), fmt::format("byte {} of {}{}", at, bytes_.size(), path),
                 "fetch or export the file again; it may have been cut off on the way");
   }
@@ -131,8 +152,10 @@ class Walker {
       case 0:
         if (!varint()) return error(start, "a number of more than ten bytes, or one that does not end");
         return {};
-      case 1: return skip(start, 8);
-      case 5: return skip(start, 4);
+      case 1:
+        return skip(start, 8);
+      case 5:
+        return skip(start, 4);
       case 2: {
         const std::optional<uint64_t> length = varint();
         if (!length) return error(start, "a length does not end");
@@ -141,8 +164,10 @@ class Walker {
         return enter(start, static_cast<uint32_t>(*tag >> 3), static_cast<size_t>(*length));
       }
       case 3:
-      case 4: return error(start, "it contains a group, which ONNX never uses");
-      default: return error(start, fmt::format("wire type {} does not exist", *tag & 7));
+      case 4:
+        return error(start, "it contains a group, which ONNX never uses");
+      default:
+        return error(start, fmt::format("wire type {} does not exist", *tag & 7));
     }
   }
 
@@ -192,7 +217,10 @@ constexpr Magic kMagics[] = {
     {0, "\x93NUMPY", "a NumPy array", "a model is a .onnx file"},
     {0, "\x89PNG", "a PNG picture", "a model is a .onnx file"},
     {0, "\xff\xd8\xff", "a JPEG picture", "a model is a .onnx file"},
-    {0, "\x7f" "ELF", "an ELF binary, such as fcc writes", "give the .onnx file it was compiled from"},
+    {0,
+     "\x7f"
+     "ELF",
+     "an ELF binary, such as fcc writes", "give the .onnx file it was compiled from"},
     {0, "\x1f\x8b", "a gzip archive", "unpack it first"},
     {0, "%PDF", "a PDF document", "a model is a .onnx file"},
     {0, "version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file with: git lfs pull"},
@@ -212,7 +240,9 @@ const Magic* find_magic(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Status check_wire(std::span<const std::byte> bytes, WireRoot root) { return Walker(bytes, root).run(); }
+Status check_wire(std::span<const std::byte> bytes, WireRoot root) {
+  return Walker(bytes, root).run();
+}
 
 std::string foreign_format(std::span<const std::byte> bytes) {
   const Magic* m = find_magic(bytes);

@@ -194,6 +194,7 @@ TEST(Load, TenThousandTimes) {
   for (int i = 0; i < 200; ++i) cycle();
   int64_t before = resident_pages();
   for (int i = 0; i < FCC_LOAD_CYCLES; ++i) cycle();
+  if (FCC_LOAD_CYCLES < 10000) GTEST_SKIP() << "a sanitizer's own memory grows";
   EXPECT_LT(resident_pages() - before, 64);  // 256 KiB, whatever the number of cycles
 }
 

@@ -13,6 +13,10 @@
 #include "fcc/pool_openmp.h"
 #endif
 
+// ThreadSanitizer ends a child of fork that starts threads, unless asked not to.
+extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options();
+extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+
 namespace fcc::test {
 namespace {
 

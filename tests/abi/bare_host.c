@@ -36,12 +36,15 @@ static uint32_t cpu_isa(void) {
   return isa;
 }
 
-/* Memory as generated code wants it: 64-byte aligned, here zeroed. */
+/* Memory as generated code wants it: 64-byte aligned, here zeroed, and kept until the end. */
+static void* blocks[5000];
+static int n_blocks;
 static void* zeroed(int64_t bytes) {
   size_t rounded = ((size_t)bytes + FCC_ALIGNMENT) / FCC_ALIGNMENT * FCC_ALIGNMENT;
-  void* memory = aligned_alloc(FCC_ALIGNMENT, rounded);
-  if (memory) memset(memory, 0, rounded);
-  return memory;
+  void* memory = n_blocks < 5000 ? aligned_alloc(FCC_ALIGNMENT, rounded) : NULL;
+  if (!memory) exit(quit("no memory for", "a tensor"));
+  blocks[n_blocks++] = memory;
+  return memset(memory, 0, rounded);
 }
 
 static int64_t size_of(fcc_size size, const int64_t* symbols, const int64_t* derived) {
@@ -116,7 +119,8 @@ static int run(const fcc_model* model, const fcc_entry* entry, int64_t wanted) {
     if (fault) return quit(step->name, entry->faults[fault - 1]);
   }
   for (uint32_t i = 0; i < entry->n_outputs; ++i) print_output(&entry->outputs[i], memory.outputs[i], symbols, derived);
-  return 0; /* the process ends here: nothing is freed */
+  while (n_blocks > 0) free(blocks[--n_blocks]);
+  return 0;
 }
 
 int main(int argc, char** argv) {

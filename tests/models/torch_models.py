@@ -140,7 +140,7 @@ def export(model, entry, kind, path):
     """Writes one .onnx. `old` is the TorchScript exporter at opset 17, `new` the default exporter and opset."""
     exporter, shape = kind.split("_")
     is_open = shape == "open"
-    example = entry.inputs(2 if is_open else entry.static_batch)
+    example = entry.inputs(3 if is_open else entry.static_batch)  # one would fix an open batch at one
     names = dict(input_names=list(example), output_names=list(entry.outputs))
     model.eval()
     temporary = f"{path}.part"

@@ -9,6 +9,8 @@ static Status clip_6(NodeForm& n) {
   return n.number_to_operand("max", 2, n.type(0).dtype);
 }
 
-void register_clip_upgrades(UpgradeTable& t) { t.add("Clip", 11, clip_6); }
+void register_clip_upgrades(UpgradeTable& t) {
+  t.add("Clip", 11, clip_6);
+}
 
 }  // namespace fcc

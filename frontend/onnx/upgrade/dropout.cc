@@ -4,7 +4,9 @@
 namespace fcc {
 namespace {
 
-Status ratio_to_operand(NodeForm& n) { return n.number_to_operand("ratio", 1, DType::f32); }
+Status ratio_to_operand(NodeForm& n) {
+  return n.number_to_operand("ratio", 1, DType::f32);
+}
 
 Status mask_of_data_type(NodeForm& n) {
   if (!n.has(0) || !n.uses_result(1)) return {};

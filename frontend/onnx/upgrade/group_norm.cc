@@ -19,6 +19,8 @@ static Status per_group_to_per_channel(NodeForm& n) {
   return b.status();
 }
 
-void register_group_norm_upgrades(UpgradeTable& t) { t.add("GroupNormalization", 21, per_group_to_per_channel); }
+void register_group_norm_upgrades(UpgradeTable& t) {
+  t.add("GroupNormalization", 21, per_group_to_per_channel);
+}
 
 }  // namespace fcc

@@ -29,7 +29,8 @@ Status top_k_1(NodeForm& n) {
 
 // Before 16 there was no half-pixel shift.
 Status roi_align_10(NodeForm& n) {
-  if (!n.attrs.has("coordinate_transformation_mode")) n.attrs.set("coordinate_transformation_mode", std::string("output_half_pixel"));
+  if (!n.attrs.has("coordinate_transformation_mode"))
+    n.attrs.set("coordinate_transformation_mode", std::string("output_half_pixel"));
   return {};
 }
 

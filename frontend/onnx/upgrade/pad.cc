@@ -9,6 +9,8 @@ static Status pad_2(NodeForm& n) {
   return n.number_to_operand("value", 2, n.type(0).dtype);
 }
 
-void register_pad_upgrades(UpgradeTable& t) { t.add("Pad", 11, pad_2); }
+void register_pad_upgrades(UpgradeTable& t) {
+  t.add("Pad", 11, pad_2);
+}
 
 }  // namespace fcc

@@ -1,4 +1,5 @@
-// Upsample-7 and -9 are Resize now; Resize-10 knew one coordinate rule; Resize-11 marked absent operands by empty tensors.
+// Upsample-7 and -9 are Resize now; Resize-10 knew one coordinate rule; Resize-11 marked absent operands by empty
+// tensors.
 #include "frontend/onnx/upgrade/upgrade.h"
 
 namespace fcc {

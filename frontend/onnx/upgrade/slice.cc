@@ -9,6 +9,8 @@ static Status slice_1(NodeForm& n) {
   return n.ints_to_operand("axes", 3);
 }
 
-void register_slice_upgrades(UpgradeTable& t) { t.add("Slice", 10, slice_1); }
+void register_slice_upgrades(UpgradeTable& t) {
+  t.add("Slice", 10, slice_1);
+}
 
 }  // namespace fcc

@@ -20,12 +20,19 @@ static Result<T> attribute(const NodeForm& n, std::string_view attr, T otherwise
   const AttrValue* v = n.attrs.find(attr);
   if (!v) return otherwise;
   if (const T* t = std::get_if<T>(v)) return *t;
-  return n.refuse(fmt::format("attribute \"{}\" is a {}, expected a {}", attr, name(static_cast<AttrType>(v->index())), type));
+  return n.refuse(
+      fmt::format("attribute \"{}\" is a {}, expected a {}", attr, name(static_cast<AttrType>(v->index())), type));
 }
 
-Result<std::vector<int64_t>> NodeForm::ints(std::string_view attr) const { return attribute(*this, attr, std::vector<int64_t>{}, "list of integers"); }
-Result<int64_t> NodeForm::integer(std::string_view attr, int64_t otherwise) const { return attribute(*this, attr, otherwise, "integer"); }
-Result<double> NodeForm::number(std::string_view attr, double otherwise) const { return attribute(*this, attr, otherwise, "number"); }
+Result<std::vector<int64_t>> NodeForm::ints(std::string_view attr) const {
+  return attribute(*this, attr, std::vector<int64_t>{}, "list of integers");
+}
+Result<int64_t> NodeForm::integer(std::string_view attr, int64_t otherwise) const {
+  return attribute(*this, attr, otherwise, "integer");
+}
+Result<double> NodeForm::number(std::string_view attr, double otherwise) const {
+  return attribute(*this, attr, otherwise, "number");
+}
 Result<std::string> NodeForm::string(std::string_view attr, std::string_view otherwise) const {
   return attribute(*this, attr, std::string(otherwise), "string");
 }
@@ -46,8 +53,12 @@ Status NodeForm::number_to_operand(std::string_view attr, size_t k, DType dtype)
   return {};
 }
 
-void UpgradeTable::add(std::string_view op, int64_t below, UpgradeFn run) { steps_[op].push_back({below, run}); }
-void UpgradeTable::rename(std::string_view op, std::string_view newest) { renamed_[op] = newest; }
+void UpgradeTable::add(std::string_view op, int64_t below, UpgradeFn run) {
+  steps_[op].push_back({below, run});
+}
+void UpgradeTable::rename(std::string_view op, std::string_view newest) {
+  renamed_[op] = newest;
+}
 
 std::string_view UpgradeTable::newest_name(std::string_view op) const {
   auto it = renamed_.find(op);

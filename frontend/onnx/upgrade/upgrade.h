@@ -1,6 +1,6 @@
 #pragma once
-// Old forms of operators -> the newest form. Only operators whose meaning or signature changed between opset 7 and
-// now appear here, a file a family, a line each in upgrades.def. Nothing in this folder knows protobuf: attributes
+// Old forms of operators -> the newest form. Only operators whose meaning or signature changed between opsets
+// appear here, a file a family, a line each in upgrades.def. Nothing in this folder knows protobuf: attributes
 // arrive by the file's own types (element types as ONNX numbers).
 #include <functional>
 #include <string>
@@ -14,13 +14,13 @@ namespace fcc {
 // An ONNX node on its way into the graph: operands and attributes may still be changed.
 struct NodeForm {
   Graph& graph;
-  std::string op;                 // may be renamed by an upgrade
+  std::string op;  // may be renamed by an upgrade
   int64_t opset = 0;
   std::vector<ValueId> in;
-  std::vector<std::string> out;   // result names, "" when unused
+  std::vector<std::string> out;  // result names, "" when unused
   Attrs attrs;
   Loc loc;
-  std::vector<ValueId> results;   // set by an upgrade that has built the whole meaning: no node is added then
+  std::vector<ValueId> results;  // set by an upgrade that has built the whole meaning: no node is added then
 
   bool has(size_t k) const { return k < in.size() && in[k] != kNoValue; }
   bool uses_result(size_t k) const { return k < out.size() && !out[k].empty(); }
@@ -62,6 +62,8 @@ class UpgradeTable {
 const UpgradeTable& upgrades();
 
 // The registry's name for an ONNX operator: Upsample is a Resize now.
-inline std::string_view newest_name(std::string_view op) { return upgrades().newest_name(op); }
+inline std::string_view newest_name(std::string_view op) {
+  return upgrades().newest_name(op);
+}
 
 }  // namespace fcc
