@@ -480,15 +480,16 @@ Expr define_resize(DefineContext& c, size_t, Index index) {
   return Interpolation(c, *maps, index).value();
 }
 
-bool is_empty(const Graph& g, ValueId v) { return v != kNoValue && g.value(v).type.elements().is(0); }
-
 }  // namespace
 
 void canonicalize_resize(GraphBuilder& b, std::vector<ValueId>& in, Attrs& attrs) {
   in.resize(4, kNoValue);
-  for (ValueId& v : in)
-    if (is_empty(b.graph, v) && v != in[0]) v = kNoValue;
-  const bool crop = coordinates_of(attrs) == "tf_crop_and_resize";
+  for (size_t k = 1; k < 4; ++k)
+    if (in[k] != kNoValue && b.type(in[k]).elements().is(0)) in[k] = kNoValue;
+  // Attributes are still as the file has them; the registry will refuse wrong types.
+  const AttrValue* mode = attrs.find("coordinate_transformation_mode");
+  const auto* mode_text = mode ? std::get_if<std::string>(mode) : nullptr;
+  const bool crop = mode_text && *mode_text == "tf_crop_and_resize";
   if (!crop) in[1] = kNoValue;
   const ValueId scales = in[2];
   if (scales == kNoValue) return;
@@ -499,12 +500,10 @@ void canonicalize_resize(GraphBuilder& b, std::vector<ValueId>& in, Attrs& attrs
   }
   if (in[3] != kNoValue || (known && !crop)) return;
   ValueId shape = b("Shape", {in[0]});
-  if (attrs.has("axes")) {
-    std::vector<int64_t> axes = attrs.integers("axes");
-    shape = b("Gather", {shape, b.ints(std::move(axes))});
-  }
+  const AttrValue* axes = attrs.find("axes");
+  if (const auto* list = axes ? std::get_if<std::vector<int64_t>>(axes) : nullptr) shape = b("Gather", {shape, b.ints(*list)});
   ValueId size = b("Mul", {b("Cast", {shape}, {{"to", DType::f32}}), scales});
-  if (crop) {
+  if (crop && in[1] != kNoValue) {
     const std::vector<ValueId> ends = b.many("Split", {in[1]}, {{"axis", int64_t{0}}, {"num_outputs", int64_t{2}}}, 2);
     const ValueId width = b("Sub", {ends[1], ends[0]});
     size = b("Mul", {size, b("Cast", {width}, {{"to", DType::f32}})});

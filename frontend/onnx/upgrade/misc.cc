@@ -1,5 +1,6 @@
 // Single small changes of one operator each.
 #include "frontend/onnx/upgrade/upgrade.h"
+#include "ir/ops/shape.h"
 
 namespace fcc {
 namespace {
@@ -47,6 +48,24 @@ Status dft_17(NodeForm& n) {
   return {};
 }
 
+// The length of a Range of floats is no size expression: it becomes a fourth operand.
+Status float_range(NodeForm& n) {
+  if (n.in.size() != 3 || !n.has(0) || !n.has(1) || !n.has(2) || !is_float(n.type(0).dtype)) return {};
+  const auto known = [&](size_t k) { return n.graph.value(n.in[k]).content != nullptr; };
+  if (known(0) && known(1) && known(2)) return {};
+  GraphBuilder b = n.builder();
+  n.set_operand(3, range_length(b, n.in[0], n.in[1], n.in[2]));
+  return b.status();
+}
+
+// A depth that is a float decides an extent only as an integer.
+Status integer_depth(NodeForm& n) {
+  if (!n.has(1) || !is_float(n.type(1).dtype)) return {};
+  GraphBuilder b = n.builder();
+  n.in[1] = b("Cast", {n.in[1]}, {{"to", DType::i64}});
+  return b.status();
+}
+
 }  // namespace
 
 void register_misc_upgrades(UpgradeTable& t) {
@@ -60,6 +79,8 @@ void register_misc_upgrades(UpgradeTable& t) {
   t.add("RoiAlign", 16, roi_align_10);
   t.add("GridSample", 20, grid_sample_16);
   t.add("DFT", 20, dft_17);
+  t.add("Range", kAnyOpset, float_range);
+  t.add("OneHot", kAnyOpset, integer_depth);
 }
 
 }  // namespace fcc

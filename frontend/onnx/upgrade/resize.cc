@@ -1,6 +1,7 @@
 // Upsample-7 and -9 are Resize now; Resize-10 knew one coordinate rule; Resize-11 marked absent operands by empty
 // tensors.
 #include "frontend/onnx/upgrade/upgrade.h"
+#include "ir/ops/resize.h"
 
 namespace fcc {
 namespace {
@@ -25,10 +26,12 @@ Status resize_10(NodeForm& n) {
   return {};
 }
 
-Status empty_means_absent(NodeForm& n) {
-  for (size_t k = 1; k < n.in.size(); ++k)
-    if (n.has(k) && n.type(k).rank() == 1 && n.type(k).dims[0].is(0)) n.in[k] = kNoValue;
-  return {};
+// Absent operands may be empty tensors; scales move to where the operator reads them.
+Status complete(NodeForm& n) {
+  if (!n.has(0)) return {};
+  GraphBuilder b = n.builder();
+  canonicalize_resize(b, n.in, n.attrs);
+  return b.status();
 }
 
 }  // namespace
@@ -38,7 +41,8 @@ void register_resize_upgrades(UpgradeTable& t) {
   t.add("Upsample", 9, scales_to_operand);
   t.add("Upsample", 10, resize_10);
   t.add("Resize", 11, resize_10);
-  t.add("Resize", kAnyOpset, empty_means_absent);
+  t.add("Upsample", kAnyOpset, complete);
+  t.add("Resize", kAnyOpset, complete);
 }
 
 }  // namespace fcc
