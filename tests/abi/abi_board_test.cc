@@ -14,10 +14,12 @@ namespace {
 // Regions of the given numbers of chunks; checks that each chunk runs once, in its region, with one baton.
 class CountingJob final : public Job {
  public:
-  explicit CountingJob(std::vector<uint32_t> regions) : regions_(std::move(regions)) {
+  CountingJob(std::vector<uint32_t> regions, uint32_t participants)
+      : regions_(std::move(regions)), participants_(participants) {
     for (uint32_t chunks : regions_) counts_.emplace_back(chunks);
   }
   void run_chunk(uint32_t chunk, uint32_t participant) override {
+    if (participant >= participants_) uninvited_ = true;  // there is no scratch for it
     counts_[region_].at(chunk).fetch_add(1, std::memory_order_relaxed);
     if (++busy_by_[participant] != 1) shared_ = true;  // two threads under one number would share scratch
     --busy_by_[participant];
@@ -31,16 +33,17 @@ class CountingJob final : public Job {
     open_ = region_ < regions_.size();
     return {open_ ? regions_[region_] : 0, true};
   }
-  bool complete() const { return !wrong_ && !shared_ && region_ == regions_.size(); }
+  bool complete() const { return !wrong_ && !shared_ && !uninvited_ && region_ == regions_.size(); }
 
  private:
   std::vector<uint32_t> regions_;
+  uint32_t participants_;
   std::vector<std::vector<std::atomic<int>>> counts_;
   std::array<std::atomic<int>, kMaxParticipants> busy_by_{};
   std::array<uint64_t, kMaxParticipants> plain_sum_{};
   uint32_t region_ = 0;
   bool open_ = false, wrong_ = false;
-  std::atomic<bool> shared_{false};
+  std::atomic<bool> shared_{false}, uninvited_{false};
 };
 
 // A board with threads that serve it.
@@ -54,7 +57,7 @@ class Served {
     for (auto& thread : threads_) thread.join();
   }
   bool run(std::vector<uint32_t> regions, uint32_t participants) {
-    CountingJob job(std::move(regions));
+    CountingJob job(std::move(regions), participants);
     board.open(job, participants, false);
     board.work(0);
     return job.complete();
@@ -106,7 +109,7 @@ TEST(Board, CallerThatSleepsInTheJoin) {
 TEST(Board, GuestsThatComeAndGo) {
   for (int i = 0; i < 200; ++i) {
     Board board;
-    CountingJob job({16, 1, 16, 16});
+    CountingJob job({16, 1, 16, 16}, 3);
     std::vector<std::thread> guests;
     board.open(job, 3, true);
     for (uint32_t g = 1; g < 3; ++g) guests.emplace_back([&board, g] { board.work(g); });

@@ -119,6 +119,18 @@ TEST(Run, FaultsNameTheStepAndLeaveTheSessionUsable) {
   }
 }
 
+TEST(Run, TheFirstFaultWinsForAnyNumberOfThreads) {
+  std::vector<float> x(4 * 999, 1.0f);
+  x[4 * 300] = 3e7f;
+  x[4 * 700] = 3e14f;
+  for (uint32_t threads : {1u, 2u, 3u, 8u}) {
+    Session session = open_model("mlp_open").session({threads});
+    for (int i = 0; i < 20; ++i)
+      ASSERT_EQ(error_of(FCC_FAULT, [&] { session.run({{"x", x}}); }),
+                "step 1 \"fc2\" (Gemm): a hidden value is above a million");
+  }
+}
+
 // ---- sizes that only the run can tell
 
 class Counted : public ::testing::TestWithParam<uint32_t> {};

@@ -31,7 +31,7 @@ static int32_t layer1(void* const* args, int64_t* symbols, int64_t first, int64_
   return 0;
 }
 
-/* Refuses values above a million, to show what a fault looks like; writes its scratch to show that it is private. */
+/* Refuses values above a million or a trillion, to show what a fault looks like; writes its scratch to show that it is private. */
 static int32_t layer2(void* const* args, int64_t* symbols, int64_t first, int64_t last, void* scratch) {
   const float* x = args[0];
   float* mine = scratch;
@@ -39,7 +39,7 @@ static int32_t layer2(void* const* args, int64_t* symbols, int64_t first, int64_
     int64_t begin = tile * ROWS, end = clamp_rows(tile + 1, symbols[0]);
     for (int64_t i = 0; i < (end - begin) * HIDDEN; ++i) {
       mine[i] = x[begin * HIDDEN + i];
-      if (mine[i] > 1e6f) return 2;
+      if (mine[i] > 1e6f) return mine[i] > 1e12f ? 1 : 2;
     }
     dense_rows(mine, args[1], args[2], (float*)args[3] + begin * OUT, 0, end - begin, HIDDEN, OUT, NO_FLOOR);
   }
@@ -97,7 +97,7 @@ static const fcc_step steps[] = {
     SHARED_STEP(normalise, args3, FLOPS2, "norm", "Div", 0, 0),
 };
 
-static const char* const faults[] = {"a fault that never happens", "a hidden value is above a million"};
+static const char* const faults[] = {"a hidden value is above a trillion", "a hidden value is above a million"};
 static const fcc_entry entries[] = {{
     .name = "infer", .n_inputs = 1, .n_outputs = 2, .n_symbols = 1, .n_derived = N_DERIVED, .n_buffers = 1,
     .n_steps = COUNT(steps), .n_faults = COUNT(faults), .max_args = 4, .inputs = inputs, .outputs = outputs,
