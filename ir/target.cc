@@ -35,7 +35,9 @@ constexpr ExtensionFacts kExtensions[] = {
     {kAvx512Vnni, "avx512-vnni", "+avx512vnni"},
 };
 
-const LevelFacts& facts(Isa isa) { return kLevels[static_cast<size_t>(isa)]; }
+const LevelFacts& facts(Isa isa) {
+  return kLevels[static_cast<size_t>(isa)];
+}
 
 const LevelFacts* level_named(std::string_view name) {
   for (const LevelFacts& l : kLevels)
@@ -89,11 +91,16 @@ Status apply_option(Target& t, std::string_view text, std::string_view item) {
   const std::string_view key = item.substr(0, eq);
   const std::optional<int64_t> value = parse_size(item.substr(eq + 1));
   if (!value || *value <= 0) return bad(text, item, "sizes are positive numbers such as 48K or 2M");
-  if (key == "l1") t.l1_bytes = *value;
-  else if (key == "l2") t.l2_bytes = *value;
-  else if (key == "l3") t.l3_bytes = *value;
-  else if (key == "threads" && *value <= 4096) t.threads = *value;
-  else return bad(text, item, kHint);
+  if (key == "l1")
+    t.l1_bytes = *value;
+  else if (key == "l2")
+    t.l2_bytes = *value;
+  else if (key == "l3")
+    t.l3_bytes = *value;
+  else if (key == "threads" && *value <= 4096)
+    t.threads = *value;
+  else
+    return bad(text, item, kHint);
   return {};
 }
 
@@ -190,8 +197,10 @@ Result<std::vector<Target>> parse_targets(std::string_view text) {
   for (std::string_view part : split(text, ';')) {
     bool first = true;
     for (std::string_view item : split(part, ',')) {
-      if (first || item == "host" || level_named(item)) groups.emplace_back(item);
-      else groups.back() += "," + std::string(item);
+      if (first || item == "host" || level_named(item))
+        groups.emplace_back(item);
+      else
+        groups.back() += "," + std::string(item);
       first = false;
     }
   }
@@ -202,7 +211,8 @@ Result<std::vector<Target>> parse_targets(std::string_view text) {
   }
   for (const Target& t : targets)
     if (t.is_x86() != targets[0].is_x86())
-      return fail(fmt::format("target list \"{}\" mixes processor families", text), {}, "write one file for each family");
+      return fail(fmt::format("target list \"{}\" mixes processor families", text), {},
+                  "write one file for each family");
   std::stable_sort(targets.begin(), targets.end(), [](const Target& a, const Target& b) {
     return a.isa != b.isa ? a.isa > b.isa : std::popcount(a.extensions) > std::popcount(b.extensions);
   });

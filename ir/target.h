@@ -21,9 +21,9 @@ inline constexpr uint32_t kAvx512Vnni = 1u << 1;
 
 struct Target {
   Isa isa = Isa::x86_64_v3;
-  uint32_t extensions = 0;       // kAvx512Bf16, kAvx512Vnni
-  std::string triple;            // x86_64-unknown-linux-gnu
-  std::string cpu, features;     // LLVM's names
+  uint32_t extensions = 0;                           // kAvx512Bf16, kAvx512Vnni
+  std::string triple;                                // x86_64-unknown-linux-gnu
+  std::string cpu, features;                         // LLVM's names
   int64_t l1_bytes = 0, l2_bytes = 0, l3_bytes = 0;  // per core, per core, shared
   int64_t line_bytes = 64;
   int64_t vector_bytes = 0;      // native register: 16, 32 or 64

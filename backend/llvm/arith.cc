@@ -1,6 +1,7 @@
 #include "backend/llvm/arith.h"
 
 #include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/IntrinsicsX86.h>
 
 #include <limits>
 
@@ -10,9 +11,9 @@
 namespace fcc {
 
 using llvm::ConstantInt;
-using llvm::Intrinsic::ID;
 using llvm::Type;
 using llvm::Value;
+using llvm::Intrinsic::ID;
 using loop::BinaryOp;
 using loop::ReduceOp;
 using loop::UnaryOp;
@@ -23,10 +24,14 @@ Type* value_type(llvm::LLVMContext& c, DType t) {
   switch (t) {
     case DType::f32:
     case DType::f16:
-    case DType::bf16: return Type::getFloatTy(c);
-    case DType::f64: return Type::getDoubleTy(c);
-    case DType::boolean: return Type::getInt1Ty(c);
-    default: return Type::getIntNTy(c, static_cast<unsigned>(8 * byte_size(t)));
+    case DType::bf16:
+      return Type::getFloatTy(c);
+    case DType::f64:
+      return Type::getDoubleTy(c);
+    case DType::boolean:
+      return Type::getInt1Ty(c);
+    default:
+      return Type::getIntNTy(c, static_cast<unsigned>(8 * byte_size(t)));
   }
 }
 
@@ -75,9 +80,13 @@ static const llvm::APInt* constant_of(const Value* v) {
   return i ? &i->getValue() : nullptr;
 }
 
-static Value* int_like(const Value* v, int64_t i) { return ConstantInt::getSigned(v->getType(), i); }
+static Value* int_like(const Value* v, int64_t i) {
+  return ConstantInt::getSigned(v->getType(), i);
+}
 
-MathTarget Arith::math() const { return {.fma = target.has_fma(), .avx512 = target.isa == Isa::x86_64_v4}; }
+MathTarget Arith::math() const {
+  return {.fma = target.has_fma(), .avx512 = target.isa == Isa::x86_64_v4};
+}
 
 // ---- unary ----------------------------------------------------------------------------------------------------
 
@@ -89,19 +98,26 @@ Value* Arith::unary(UnaryOp op, DType t, Value* x) const {
 Value* Arith::int_unary(UnaryOp op, DType t, Value* x) const {
   Value* zero = int_like(x, 0);
   switch (op) {
-    case UnaryOp::neg: return b.CreateNeg(x);
-    case UnaryOp::abs: return is_signed_int(t) ? b.CreateBinaryIntrinsic(llvm::Intrinsic::abs, x, b.getFalse()) : x;
+    case UnaryOp::neg:
+      return b.CreateNeg(x);
+    case UnaryOp::abs:
+      return is_signed_int(t) ? b.CreateBinaryIntrinsic(llvm::Intrinsic::abs, x, b.getFalse()) : x;
     case UnaryOp::sign:
       if (!is_signed_int(t)) return b.CreateZExt(b.CreateICmpNE(x, zero), x->getType());
-      return b.CreateSub(b.CreateZExt(b.CreateICmpSGT(x, zero), x->getType()), b.CreateZExt(b.CreateICmpSLT(x, zero), x->getType()));
+      return b.CreateSub(b.CreateZExt(b.CreateICmpSGT(x, zero), x->getType()),
+                         b.CreateZExt(b.CreateICmpSLT(x, zero), x->getType()));
     case UnaryOp::floor:
     case UnaryOp::ceil:
     case UnaryOp::round:
-    case UnaryOp::trunc: return x;
-    case UnaryOp::bit_not: return b.CreateNot(x);
+    case UnaryOp::trunc:
+      return x;
+    case UnaryOp::bit_not:
+      return b.CreateNot(x);
     case UnaryOp::is_nan:
-    case UnaryOp::is_inf: return splat(b, b.getFalse(), lanes_of(x));
-    default: FCC_UNREACHABLE("{} of {}", loop::name(op), name(t));
+    case UnaryOp::is_inf:
+      return splat(b, b.getFalse(), lanes_of(x));
+    default:
+      FCC_UNREACHABLE("{} of {}", loop::name(op), name(t));
   }
 }
 
@@ -109,28 +125,40 @@ Value* Arith::float_unary(UnaryOp op, Value* x) const {
   Type* type = x->getType();
   auto real = [&](double v) { return llvm::ConstantFP::get(type, v); };
   switch (op) {
-    case UnaryOp::neg: return b.CreateFNeg(x);
-    case UnaryOp::abs: return b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, x);
+    case UnaryOp::neg:
+      return b.CreateFNeg(x);
+    case UnaryOp::abs:
+      return b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, x);
     case UnaryOp::sign: {
       Value* below = select(b.CreateFCmpOLT(x, real(0)), real(-1), select(b.CreateFCmpUNO(x, x), x, real(0)));
       return select(b.CreateFCmpOGT(x, real(0)), real(1), below);
     }
-    case UnaryOp::floor: return b.CreateUnaryIntrinsic(llvm::Intrinsic::floor, x);
-    case UnaryOp::ceil: return b.CreateUnaryIntrinsic(llvm::Intrinsic::ceil, x);
-    case UnaryOp::round: return b.CreateUnaryIntrinsic(llvm::Intrinsic::roundeven, x);
-    case UnaryOp::trunc: return b.CreateUnaryIntrinsic(llvm::Intrinsic::trunc, x);
-    case UnaryOp::sqrt: return b.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, x);
-    case UnaryOp::reciprocal: return b.CreateFDiv(real(1), x);
-    case UnaryOp::is_nan: return b.CreateFCmpUNO(x, x);
+    case UnaryOp::floor:
+      return b.CreateUnaryIntrinsic(llvm::Intrinsic::floor, x);
+    case UnaryOp::ceil:
+      return b.CreateUnaryIntrinsic(llvm::Intrinsic::ceil, x);
+    case UnaryOp::round:
+      return b.CreateUnaryIntrinsic(llvm::Intrinsic::roundeven, x);
+    case UnaryOp::trunc:
+      return b.CreateUnaryIntrinsic(llvm::Intrinsic::trunc, x);
+    case UnaryOp::sqrt:
+      return b.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, x);
+    case UnaryOp::reciprocal:
+      return b.CreateFDiv(real(1), x);
+    case UnaryOp::is_nan:
+      return b.CreateFCmpUNO(x, x);
     case UnaryOp::is_inf:
       return b.CreateFCmpOEQ(b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, x), llvm::ConstantFP::getInfinity(type));
-    default: return emit_unary_math(b, math(), op, x);
+    default:
+      return emit_unary_math(b, math(), op, x);
   }
 }
 
 // ---- binary ---------------------------------------------------------------------------------------------------
 
-static bool is_comparison(BinaryOp op) { return op >= BinaryOp::eq && op <= BinaryOp::ge; }
+static bool is_comparison(BinaryOp op) {
+  return op >= BinaryOp::eq && op <= BinaryOp::ge;
+}
 
 Value* Arith::binary(BinaryOp op, DType t, Value* x, Value* y) const {
   unify(b, x, y);
@@ -151,25 +179,37 @@ Value* Arith::compare(BinaryOp op, DType t, Value* x, Value* y) const {
 Value* Arith::int_binary(BinaryOp op, DType t, Value* x, Value* y) const {
   const bool is_signed = is_signed_int(t);
   switch (op) {
-    case BinaryOp::add: return b.CreateAdd(x, y);
-    case BinaryOp::sub: return b.CreateSub(x, y);
-    case BinaryOp::mul: return b.CreateMul(x, y);
+    case BinaryOp::add:
+      return b.CreateAdd(x, y);
+    case BinaryOp::sub:
+      return b.CreateSub(x, y);
+    case BinaryOp::mul:
+      return b.CreateMul(x, y);
     case BinaryOp::div:
     case BinaryOp::floordiv:
     case BinaryOp::mod:
-    case BinaryOp::rem: return divide(op, t, x, y);
-    case BinaryOp::min: return b.CreateBinaryIntrinsic(is_signed ? llvm::Intrinsic::smin : llvm::Intrinsic::umin, x, y);
-    case BinaryOp::max: return b.CreateBinaryIntrinsic(is_signed ? llvm::Intrinsic::smax : llvm::Intrinsic::umax, x, y);
-    case BinaryOp::pow: return int_power(t, x, y);
+    case BinaryOp::rem:
+      return divide(op, t, x, y);
+    case BinaryOp::min:
+      return b.CreateBinaryIntrinsic(is_signed ? llvm::Intrinsic::smin : llvm::Intrinsic::umin, x, y);
+    case BinaryOp::max:
+      return b.CreateBinaryIntrinsic(is_signed ? llvm::Intrinsic::smax : llvm::Intrinsic::umax, x, y);
+    case BinaryOp::pow:
+      return int_power(t, x, y);
     case BinaryOp::logical_and:
-    case BinaryOp::bit_and: return b.CreateAnd(x, y);
+    case BinaryOp::bit_and:
+      return b.CreateAnd(x, y);
     case BinaryOp::logical_or:
-    case BinaryOp::bit_or: return b.CreateOr(x, y);
+    case BinaryOp::bit_or:
+      return b.CreateOr(x, y);
     case BinaryOp::logical_xor:
-    case BinaryOp::bit_xor: return b.CreateXor(x, y);
+    case BinaryOp::bit_xor:
+      return b.CreateXor(x, y);
     case BinaryOp::shl:
-    case BinaryOp::shr: return shift(op, t, x, y);
-    default: FCC_UNREACHABLE("{} of {}", loop::name(op), name(t));
+    case BinaryOp::shr:
+      return shift(op, t, x, y);
+    default:
+      FCC_UNREACHABLE("{} of {}", loop::name(op), name(t));
   }
 }
 
@@ -219,7 +259,8 @@ Value* Arith::saturating(BinaryOp op, Value* x, Value* y) const {
   if (op == BinaryOp::sub) return b.CreateBinaryIntrinsic(llvm::Intrinsic::ssub_sat, x, y);
   Value* pair = b.CreateBinaryIntrinsic(llvm::Intrinsic::smul_with_overflow, x, y);
   Value* negative = b.CreateICmpSLT(b.CreateXor(x, y), int_like(x, 0));
-  Value* limit = select(negative, b.getInt64(std::numeric_limits<int64_t>::min()), b.getInt64(std::numeric_limits<int64_t>::max()));
+  Value* limit = select(negative, b.getInt64(std::numeric_limits<int64_t>::min()),
+                        b.getInt64(std::numeric_limits<int64_t>::max()));
   return select(b.CreateExtractValue(pair, 1), limit, b.CreateExtractValue(pair, 0));
 }
 
@@ -252,19 +293,51 @@ Value* Arith::int_power(DType t, Value* x, Value* y) const {
 
 Value* Arith::float_binary(BinaryOp op, DType t, Value* x, Value* y) const {
   switch (op) {
-    case BinaryOp::add: return b.CreateFAdd(x, y);
-    case BinaryOp::sub: return b.CreateFSub(x, y);
-    case BinaryOp::mul: return b.CreateFMul(x, y);
-    case BinaryOp::div: return b.CreateFDiv(x, y);
-    case BinaryOp::floordiv: return b.CreateUnaryIntrinsic(llvm::Intrinsic::floor, b.CreateFDiv(x, y));
-    case BinaryOp::rem: return emit_fmod(b, math(), x, y);
-    case BinaryOp::mod: return emit_mod(b, math(), x, y);
-    case BinaryOp::min: return float_min_max(false, x, y);
-    case BinaryOp::max: return float_min_max(true, x, y);
-    case BinaryOp::pow: return emit_pow(b, math(), x, y);
-    case BinaryOp::atan2: return emit_atan2(b, math(), x, y);
-    default: FCC_UNREACHABLE("{} of {}", loop::name(op), name(t));
+    case BinaryOp::add:
+      return b.CreateFAdd(x, y);
+    case BinaryOp::sub:
+      return b.CreateFSub(x, y);
+    case BinaryOp::mul:
+      return b.CreateFMul(x, y);
+    case BinaryOp::div:
+      return b.CreateFDiv(x, y);
+    case BinaryOp::floordiv:
+      return b.CreateUnaryIntrinsic(llvm::Intrinsic::floor, b.CreateFDiv(x, y));
+    case BinaryOp::rem:
+      return emit_fmod(b, math(), x, y);
+    case BinaryOp::mod:
+      return emit_mod(b, math(), x, y);
+    case BinaryOp::min:
+      return float_min_max(false, x, y);
+    case BinaryOp::max:
+      return float_min_max(true, x, y);
+    case BinaryOp::pow:
+      return emit_pow(b, math(), x, y);
+    case BinaryOp::atan2:
+      return emit_atan2(b, math(), x, y);
+    default:
+      FCC_UNREACHABLE("{} of {}", loop::name(op), name(t));
   }
+}
+
+// maxps or minps on a vector of whole registers: the second operand when either is NaN. As an intrinsic, because
+// the optimiser turns the comparison and select that mean the same into a form with two instructions.
+static Value* x86_pick(llvm::IRBuilderBase& b, bool is_max, Value* x, Value* y) {
+  namespace I = llvm::Intrinsic;
+  const bool f64 = x->getType()->getScalarType()->isDoubleTy();
+  const int64_t lanes = lanes_of(x), bits = lanes * (f64 ? 64 : 32);
+  if (lanes > 1 && bits == 128)
+    return b.CreateIntrinsic(
+        is_max ? (f64 ? I::x86_sse2_max_pd : I::x86_sse_max_ps) : (f64 ? I::x86_sse2_min_pd : I::x86_sse_min_ps), {},
+        {x, y});
+  if (bits == 256)
+    return b.CreateIntrinsic(is_max ? (f64 ? I::x86_avx_max_pd_256 : I::x86_avx_max_ps_256)
+                                    : (f64 ? I::x86_avx_min_pd_256 : I::x86_avx_min_ps_256),
+                             {}, {x, y});
+  constexpr uint32_t kCurrentDirection = 4;
+  return b.CreateIntrinsic(is_max ? (f64 ? I::x86_avx512_max_pd_512 : I::x86_avx512_max_ps_512)
+                                  : (f64 ? I::x86_avx512_min_pd_512 : I::x86_avx512_min_ps_512),
+                           {}, {x, y, b.getInt32(kCurrentDirection)});
 }
 
 // NaN in either operand gives NaN. x86 maxps returns its second operand when either is NaN, so a constant goes
@@ -273,7 +346,11 @@ Value* Arith::float_min_max(bool is_max, Value* x, Value* y) const {
   if (target.isa == Isa::aarch64)
     return b.CreateBinaryIntrinsic(is_max ? llvm::Intrinsic::maximum : llvm::Intrinsic::minimum, x, y);
   if (is_constant_finite(y)) std::swap(x, y);
-  Value* picked = b.CreateSelect(is_max ? b.CreateFCmpOGT(x, y) : b.CreateFCmpOLT(x, y), x, y);
+  const int64_t bytes = lanes_of(x) * static_cast<int64_t>(x->getType()->getScalarSizeInBits() / 8);
+  const bool constants = llvm::isa<llvm::Constant>(x) && llvm::isa<llvm::Constant>(y);
+  const bool whole = !constants && lanes_of(x) > 1 && bytes >= 16 && bytes <= target.vector_bytes;
+  Value* picked =
+      whole ? x86_pick(b, is_max, x, y) : b.CreateSelect(is_max ? b.CreateFCmpOGT(x, y) : b.CreateFCmpOLT(x, y), x, y);
   return is_constant_finite(x) ? picked : b.CreateSelect(b.CreateFCmpUNO(x, x), x, picked);
 }
 
@@ -304,7 +381,8 @@ Value* Arith::cast(DType from, DType to, Value* x) const {
   Type* type = with_lanes(value_type(b.getContext(), to), lanes_of(x));
   const bool is_signed = is_signed_int(from);
   if (to == DType::boolean) {
-    return is_float(from) ? b.CreateFCmpUNE(x, llvm::ConstantFP::get(x->getType(), 0)) : b.CreateICmpNE(x, int_like(x, 0));
+    return is_float(from) ? b.CreateFCmpUNE(x, llvm::ConstantFP::get(x->getType(), 0))
+                          : b.CreateICmpNE(x, int_like(x, 0));
   }
   if (is_float(from) && is_float(to)) return b.CreateFPCast(x, type);
   if (is_float(from)) {
@@ -319,27 +397,41 @@ Value* Arith::cast(DType from, DType to, Value* x) const {
 
 static BinaryOp step_of(ReduceOp op) {
   switch (op) {
-    case ReduceOp::add: return BinaryOp::add;
-    case ReduceOp::mul: return BinaryOp::mul;
-    case ReduceOp::min: return BinaryOp::min;
-    case ReduceOp::max: return BinaryOp::max;
-    case ReduceOp::logical_and: return BinaryOp::logical_and;
-    case ReduceOp::logical_or: return BinaryOp::logical_or;
+    case ReduceOp::add:
+      return BinaryOp::add;
+    case ReduceOp::mul:
+      return BinaryOp::mul;
+    case ReduceOp::min:
+      return BinaryOp::min;
+    case ReduceOp::max:
+      return BinaryOp::max;
+    case ReduceOp::logical_and:
+      return BinaryOp::logical_and;
+    case ReduceOp::logical_or:
+      return BinaryOp::logical_or;
   }
   FCC_UNREACHABLE();
 }
 
-Value* Arith::reduce_step(ReduceOp op, DType t, Value* x, Value* y) const { return binary(step_of(op), t, x, y); }
+// The accumulator goes second for min and max: a NaN in it then stays without being looked at.
+Value* Arith::reduce_step(ReduceOp op, DType t, Value* acc, Value* x) const {
+  return binary(step_of(op), t, x, acc);
+}
 
 llvm::Constant* Arith::reduce_identity(ReduceOp op, DType t) const {
   Type* type = value_type(b.getContext(), t);
   switch (op) {
-    case ReduceOp::add: return llvm::Constant::getNullValue(type);
-    case ReduceOp::mul: return is_float(t) ? llvm::ConstantFP::get(type, 1) : ConstantInt::get(type, 1);
-    case ReduceOp::logical_and: return b.getTrue();
-    case ReduceOp::logical_or: return b.getFalse();
+    case ReduceOp::add:
+      return llvm::Constant::getNullValue(type);
+    case ReduceOp::mul:
+      return is_float(t) ? llvm::ConstantFP::get(type, 1) : ConstantInt::get(type, 1);
+    case ReduceOp::logical_and:
+      return b.getTrue();
+    case ReduceOp::logical_or:
+      return b.getFalse();
     case ReduceOp::min:
-    case ReduceOp::max: break;
+    case ReduceOp::max:
+      break;
   }
   const bool lowest = op == ReduceOp::max;
   if (is_float(t)) return llvm::ConstantFP::getInfinity(type, lowest);
@@ -401,7 +493,8 @@ Value* Arith::half_to_float(Value* x) const {
 
 Value* Arith::float_to_half(Value* x) const {
   const int64_t lanes = lanes_of(x);
-  Type *f32 = with_lanes(b.getFloatTy(), lanes), *i32 = with_lanes(b.getInt32Ty(), lanes), *i16 = with_lanes(b.getInt16Ty(), lanes);
+  Type *f32 = with_lanes(b.getFloatTy(), lanes), *i32 = with_lanes(b.getInt32Ty(), lanes),
+       *i16 = with_lanes(b.getInt16Ty(), lanes);
   if (target.isa != Isa::x86_64_v2) return b.CreateBitCast(b.CreateFPTrunc(x, with_lanes(b.getHalfTy(), lanes)), i16);
   Value* u = b.CreateBitCast(x, i32);
   Value* sign = b.CreateAnd(b.CreateLShr(u, 16), int_like(u, 0x8000));

@@ -15,10 +15,12 @@ namespace fcc {
 namespace {
 
 constexpr int64_t kPage = 4096, kCacheLine = 64;
-constexpr int64_t kLarge = int64_t{1} << 30;            // beyond this x86-64 needs the large data area
-constexpr uint64_t kX86Large = 0x10000000;              // SHF_X86_64_LARGE
+constexpr int64_t kLarge = int64_t{1} << 30;  // beyond this x86-64 needs the large data area
+constexpr uint64_t kX86Large = 0x10000000;    // SHF_X86_64_LARGE
 
-int64_t round_up(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
+int64_t round_up(int64_t v, int64_t to) {
+  return (v + to - 1) / to * to;
+}
 
 enum Section : uint16_t { kNull, kConstants, kInfo, kStack, kSymbols, kStrings, kNames, kSections };
 
@@ -52,13 +54,15 @@ class Out {
 
 }  // namespace
 
-bool write_data_object(const DataObject& d, const ByteSink& sink, const std::function<bool(const ByteSink&)>& constants) {
+bool write_data_object(const DataObject& d, const ByteSink& sink,
+                       const std::function<bool(const ByteSink&)>& constants) {
   const int64_t bytes = std::max<int64_t>(d.bytes, kCacheLine);  // never an empty symbol
   const int64_t align = bytes >= kPage ? kPage : kCacheLine;
   const bool large = bytes > kLarge && !d.aarch64;
   Names names, strings;
   std::array<Elf64_Shdr, kSections> sections{};
-  auto place = [&](Section s, std::string_view name, uint32_t type, uint64_t flags, int64_t offset, int64_t size, int64_t alignment) {
+  auto place = [&](Section s, std::string_view name, uint32_t type, uint64_t flags, int64_t offset, int64_t size,
+                   int64_t alignment) {
     Elf64_Shdr& h = sections[s];
     h.sh_name = names.add(name);
     h.sh_type = type;
@@ -77,7 +81,8 @@ bool write_data_object(const DataObject& d, const ByteSink& sink, const std::fun
 
   int64_t at = round_up(sizeof(Elf64_Ehdr), align);
   const int64_t start = at;
-  at = place(kConstants, large ? ".lrodata.fcc" : ".fcc_constants", SHT_PROGBITS, SHF_ALLOC | (large ? kX86Large : 0), at, bytes, align);
+  at = place(kConstants, large ? ".lrodata.fcc" : ".fcc_constants", SHT_PROGBITS, SHF_ALLOC | (large ? kX86Large : 0),
+             at, bytes, align);
   at = place(kInfo, ".fcc_info", SHT_PROGBITS, 0, at, static_cast<int64_t>(d.info.size()), 1);
   place(kStack, ".note.GNU-stack", SHT_PROGBITS, 0, at, 0, 1);
   const int64_t symbols_at = round_up(at, 8);
@@ -113,8 +118,9 @@ bool write_data_object(const DataObject& d, const ByteSink& sink, const std::fun
   };
   if (!constants(through)) return false;
   FCC_CHECK(given == d.bytes, "{} bytes of constants instead of {}", given, d.bytes);
-  return out.pad_to(start + bytes) && out.write(d.info.data(), static_cast<int64_t>(d.info.size())) && out.pad_to(symbols_at) &&
-         out.write(symbols.data(), sizeof(symbols)) && out.write(strings.text.data(), static_cast<int64_t>(strings.text.size())) &&
+  return out.pad_to(start + bytes) && out.write(d.info.data(), static_cast<int64_t>(d.info.size())) &&
+         out.pad_to(symbols_at) && out.write(symbols.data(), sizeof(symbols)) &&
+         out.write(strings.text.data(), static_cast<int64_t>(strings.text.size())) &&
          out.write(names.text.data(), static_cast<int64_t>(names.text.size())) && out.pad_to(headers_at) &&
          out.write(sections.data(), sizeof(sections));
 }
@@ -136,7 +142,8 @@ class ElfFile {
         h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_shentsize != sizeof(Elf64_Shdr))
       return f.bad("it is no 64-bit ELF file");
     f.sections_.resize(h.e_shnum);
-    if (!f.get(h.e_shoff, f.sections_.data(), f.sections_.size() * sizeof(Elf64_Shdr))) return f.bad("its section table is cut off");
+    if (!f.get(h.e_shoff, f.sections_.data(), f.sections_.size() * sizeof(Elf64_Shdr)))
+      return f.bad("its section table is cut off");
     if (h.e_shstrndx >= f.sections_.size()) return f.bad("it has no section names");
     f.names_ = f.contents(f.sections_[h.e_shstrndx]).value_or("");
     return f;
@@ -158,7 +165,8 @@ class ElfFile {
     return bytes;
   }
   std::unexpected<Diagnostic> bad(std::string_view why) const {
-    return fail(fmt::format("\"{}\" is not a compiled model: {}", path_, why), {}, "compile one with: fcc model.onnx -o model.so");
+    return fail(fmt::format("\"{}\" is not a compiled model: {}", path_, why), {},
+                "compile one with: fcc model.onnx -o model.so");
   }
 
  private:

@@ -15,9 +15,9 @@ namespace fcc {
 
 struct DataObject {
   bool aarch64 = false;
-  std::string_view symbol;        // hidden symbol at the start of the constants
-  int64_t bytes = 0;              // of the constants
-  std::string_view info;          // contents of .fcc_info
+  std::string_view symbol;  // hidden symbol at the start of the constants
+  int64_t bytes = 0;        // of the constants
+  std::string_view info;    // contents of .fcc_info
 };
 
 // Takes the bytes of an object in order; false stops the writing.

@@ -73,7 +73,8 @@ void Emitter::open_function() {
   llvm::MDBuilder md(context_);
   llvm::MDNode* domain = md.createAnonymousAliasScopeDomain(kernel_.name);
   std::vector<llvm::Metadata*> scopes;
-  for (const loop::Buffer& buffer : kernel_.buffers) scopes.push_back(md.createAnonymousAliasScope(domain, buffer.name));
+  for (const loop::Buffer& buffer : kernel_.buffers)
+    scopes.push_back(md.createAnonymousAliasScope(domain, buffer.name));
   for (size_t i = 0; i < scopes.size(); ++i) {
     std::vector<llvm::Metadata*> others = scopes;
     others.erase(others.begin() + static_cast<int64_t>(i));
@@ -118,7 +119,8 @@ Value* Emitter::symbol_value(std::string_view name) {
   llvm::IRBuilder<>::InsertPointGuard guard(b_);
   b_.SetInsertPoint(entry_end_);
   const auto index = static_cast<uint64_t>(at - request_.symbol_names.begin());
-  auto* load = b_.CreateAlignedLoad(b_.getInt64Ty(), b_.CreateConstGEP1_64(b_.getInt64Ty(), function_->getArg(1), index), llvm::Align(8));
+  auto* load = b_.CreateAlignedLoad(
+      b_.getInt64Ty(), b_.CreateConstGEP1_64(b_.getInt64Ty(), function_->getArg(1), index), llvm::Align(8));
   load->setName(llvm::StringRef(name.data(), name.size()));
   return symbols_[std::string(name)] = load;
 }
@@ -164,14 +166,16 @@ void Emitter::declare_local(loop::BufferId id) {
   llvm::IRBuilder<>::InsertPointGuard guard(b_);
   b_.SetInsertPoint(entry_end_);
   if (buffer.space == loop::Space::stack) {
-    auto* type = llvm::ArrayType::get(memory_type(context_, buffer.dtype), static_cast<uint64_t>(bytes / byte_size(buffer.dtype)));
+    auto* type = llvm::ArrayType::get(memory_type(context_, buffer.dtype),
+                                      static_cast<uint64_t>(bytes / byte_size(buffer.dtype)));
     auto* local = b_.CreateAlloca(type, nullptr, buffer.name);
     local->setAlignment(llvm::Align(64));
     pointer = local;
     return;
   }
   FCC_CHECK(buffer.space == loop::Space::scratch, "{}: alloc of the parameter {}", kernel_.name, buffer.name);
-  pointer = b_.CreateConstGEP1_64(b_.getInt8Ty(), function_->getArg(4), static_cast<uint64_t>(scratch_bytes_), buffer.name);
+  pointer =
+      b_.CreateConstGEP1_64(b_.getInt8Ty(), function_->getArg(4), static_cast<uint64_t>(scratch_bytes_), buffer.name);
   scratch_bytes_ += (bytes + 63) / 64 * 64;
 }
 

@@ -20,8 +20,8 @@ namespace fcc {
 
 struct EmitRequest {
   const Target& target;
-  std::span<const std::string> symbol_names;       // symbols[i] of the entry
-  const std::map<std::string, int32_t>& faults;    // text of a fault statement -> index into the entry's faults
+  std::span<const std::string> symbol_names;     // symbols[i] of the entry
+  const std::map<std::string, int32_t>& faults;  // text of a fault statement -> index into the entry's faults
   std::string function_name;
   bool saturate = false;  // i64 add, sub and mul stop at the ends of int64, as SymExpr does
 };

@@ -1,3 +1,5 @@
+#include <llvm/IR/InlineAsm.h>
+
 #include "backend/llvm/emitter.h"
 #include "ir/base/check.h"
 
@@ -13,13 +15,14 @@ static constexpr int64_t kBlock = 16;  // columns of a block, whatever the nativ
 // loop, so that nothing of it touches memory before the epilogue.
 struct Emitter::Tile {
   const ContractTile& t;
-  DType type;               // of the accumulators
-  int64_t lanes, chunks;    // columns = chunks * lanes
+  DType type;                       // of the accumulators
+  int64_t lanes, chunks;            // columns = chunks * lanes
   std::vector<Value*> row_offsets;  // elements; constants where a_row is one
-  Carried acc;              // [set][row][chunk]
+  Carried acc;                      // [set][row][chunk]
 
   size_t at(size_t set, int64_t row, int64_t chunk) const {
-    return (set * static_cast<size_t>(t.rows) + static_cast<size_t>(row)) * static_cast<size_t>(chunks) + static_cast<size_t>(chunk);
+    return (set * static_cast<size_t>(t.rows) + static_cast<size_t>(row)) * static_cast<size_t>(chunks) +
+           static_cast<size_t>(chunk);
   }
 };
 
@@ -29,9 +32,18 @@ static Value* advance(llvm::IRBuilderBase& b, llvm::Type* element, Value* pointe
   return b.CreateGEP(element, pointer, b.CreateMul(count, stride));
 }
 
+// The same pointer, in a form the optimiser cannot see through. Neighbouring taps of a convolution read the same
+// elements of a; kept apart, they are loaded again where they are used (load ports are idle there), while merged
+// they would have to stay in registers over several taps, which are all taken by accumulators.
+static Value* hide(llvm::IRBuilderBase& b, Value* pointer) {
+  auto* type = llvm::FunctionType::get(pointer->getType(), {pointer->getType()}, false);
+  return b.CreateCall(type, llvm::InlineAsm::get(type, "", "=r,0", false), {pointer});
+}
+
 void Emitter::emit_contract(const ContractTile& t) {
   FCC_CHECK(lanes_ == 1, "{}: a contraction inside a vector loop", kernel_.name);
-  FCC_CHECK(t.rows >= 1 && t.cols % kBlock == 0 && t.cols > 0 && t.k_split >= 1, "{}: tile {}x{}", kernel_.name, t.rows, t.cols);
+  FCC_CHECK(t.rows >= 1 && t.cols % kBlock == 0 && t.cols > 0 && t.k_split >= 1, "{}: tile {}x{}", kernel_.name, t.rows,
+            t.cols);
   ScopeGuard scope(*this, true);
   const DType type = kernel_.vars[t.acc_var].type;
   const int64_t lanes = std::min(target_.lanes(byte_size(type)), kBlock);
@@ -40,7 +52,8 @@ void Emitter::emit_contract(const ContractTile& t) {
   tile.acc.assign(static_cast<size_t>(t.k_split) * static_cast<size_t>(t.rows) * static_cast<size_t>(tile.chunks),
                   splat(b_, zero, lanes));
   Value* row = value(t.a_row);
-  for (int64_t r = 0; r < t.rows; ++r) tile.row_offsets.push_back(b_.CreateMul(row, b_.getInt64(static_cast<uint64_t>(r))));
+  for (int64_t r = 0; r < t.rows; ++r)
+    tile.row_offsets.push_back(b_.CreateMul(row, b_.getInt64(static_cast<uint64_t>(r))));
   Value* a = pointer_at(t.a, offset_of(poly(t.a_base)));
   Value* b = pointer_at(t.b, offset_of(poly(t.b_base)));
   contract_level(tile, 0, a, b);
@@ -56,20 +69,25 @@ void Emitter::contract_level(Tile& tile, size_t level, Value* a, Value* b) {
   const auto& r = reductions[level];
   auto* extent = llvm::dyn_cast<ConstantInt>(value(r.extent));
   FCC_CHECK(extent, "{}: an unrolled reduction needs a constant extent", kernel_.name);
-  llvm::Type *a_type = memory_type(context_, kernel_.buffers[tile.t.a].dtype), *b_type = memory_type(context_, kernel_.buffers[tile.t.b].dtype);
+  llvm::Type *a_type = memory_type(context_, kernel_.buffers[tile.t.a].dtype),
+             *b_type = memory_type(context_, kernel_.buffers[tile.t.b].dtype);
   Value *a_stride = value(r.a_stride), *b_stride = value(r.b_stride);
   const bool innermost = level + 1 == reductions.size();
   for (int64_t k = 0; k < extent->getSExtValue(); ++k) {
     Value* count = b_.getInt64(static_cast<uint64_t>(k));
     Value *ak = advance(b_, a_type, a, count, a_stride), *bk = advance(b_, b_type, b, count, b_stride);
-    if (innermost) contract_step(tile, static_cast<size_t>(k % tile.t.k_split), ak, bk);
-    else contract_level(tile, level + 1, ak, bk);
+    if (k > 0 && tile.t.rows > 1) ak = hide(b_, ak);
+    if (innermost)
+      contract_step(tile, static_cast<size_t>(k % tile.t.k_split), ak, bk);
+    else
+      contract_level(tile, level + 1, ak, bk);
   }
 }
 
 void Emitter::contract_loop(Tile& tile, size_t level, Value* a, Value* b) {
   const auto& r = tile.t.reductions[level];
-  llvm::Type *a_type = memory_type(context_, kernel_.buffers[tile.t.a].dtype), *b_type = memory_type(context_, kernel_.buffers[tile.t.b].dtype);
+  llvm::Type *a_type = memory_type(context_, kernel_.buffers[tile.t.a].dtype),
+             *b_type = memory_type(context_, kernel_.buffers[tile.t.b].dtype);
   Value *a_stride = value(r.a_stride), *b_stride = value(r.b_stride), *extent = value(r.extent);
   const bool innermost = level + 1 == tile.t.reductions.size();
   const int64_t sets = innermost ? tile.t.k_split : 1;
@@ -77,8 +95,10 @@ void Emitter::contract_loop(Tile& tile, size_t level, Value* a, Value* b) {
     Value* shift = b_.getInt64(static_cast<uint64_t>(k));
     Value* ak = advance(b_, a_type, advance(b_, a_type, a, i, a_stride), shift, a_stride);
     Value* bk = advance(b_, b_type, advance(b_, b_type, b, i, b_stride), shift, b_stride);
-    if (innermost) contract_step(tile, static_cast<size_t>(k), ak, bk);
-    else contract_level(tile, level + 1, ak, bk);
+    if (innermost)
+      contract_step(tile, static_cast<size_t>(k), ak, bk);
+    else
+      contract_level(tile, level + 1, ak, bk);
   };
   Value* whole = extent;
   if (sets > 1) whole = b_.CreateSub(extent, b_.CreateURem(extent, b_.getInt64(static_cast<uint64_t>(sets))));
@@ -100,7 +120,8 @@ void Emitter::contract_step(Tile& tile, size_t set, Value* a, Value* b) {
   std::vector<Value*> columns;
   for (int64_t c = 0; c < tile.chunks; ++c) {
     Value* p = c ? b_.CreateConstGEP1_64(b_type, b, static_cast<uint64_t>(c * tile.lanes)) : b;
-    auto* load = b_.CreateAlignedLoad(with_lanes(b_type, tile.lanes), p, llvm::Align(static_cast<uint64_t>(byte_size(b_dtype))));
+    auto* load =
+        b_.CreateAlignedLoad(with_lanes(b_type, tile.lanes), p, llvm::Align(static_cast<uint64_t>(byte_size(b_dtype))));
     tag(load, t.b);
     columns.push_back(arith_.cast(b_dtype, tile.type, arith_.from_memory(b_dtype, load)));
   }
@@ -112,8 +133,10 @@ void Emitter::contract_step(Tile& tile, size_t set, Value* a, Value* b) {
     Value* row = splat(b_, scalar, tile.lanes);
     for (int64_t c = 0; c < tile.chunks; ++c) {
       Value*& acc = tile.acc[tile.at(set, r, c)];
-      if (is_float(tile.type)) acc = arith_.fma(row, columns[static_cast<size_t>(c)], acc);
-      else acc = b_.CreateAdd(b_.CreateMul(row, columns[static_cast<size_t>(c)]), acc);
+      if (is_float(tile.type))
+        acc = arith_.fma(row, columns[static_cast<size_t>(c)], acc);
+      else
+        acc = b_.CreateAdd(b_.CreateMul(row, columns[static_cast<size_t>(c)]), acc);
     }
   }
 }
@@ -144,7 +167,8 @@ void Emitter::contract_epilogue(Tile& tile) {
       ScopeGuard row(*this, true);
       bind_uniform(t.row_var, b_.getInt64(static_cast<uint64_t>(r)));
       Value* acc = tile.acc[tile.at(0, r, c)];
-      binding(t.acc_var) = {.scalar = nullptr, .vector = acc, .facts = {.varies = true, .linear = false}, .depth = scopes_.size() - 1};
+      binding(t.acc_var) = {
+          .scalar = nullptr, .vector = acc, .facts = {.varies = true, .linear = false}, .depth = scopes_.size() - 1};
       emit(t.epilogue);
     }
   }

@@ -14,7 +14,9 @@ using loop::VarId;
 
 // ---- bindings ---------------------------------------------------------------------------------------------------
 
-Binding& Emitter::binding(VarId v) { return bindings_[static_cast<size_t>(v)]; }
+Binding& Emitter::binding(VarId v) {
+  return bindings_[static_cast<size_t>(v)];
+}
 
 void Emitter::bind_uniform(VarId v, Value* scalar, Facts facts) {
   if (auto* c = llvm::dyn_cast<ConstantInt>(scalar); c && c->getBitWidth() == 64) {
@@ -40,9 +42,12 @@ void Emitter::bind_lane(VarId v, Value* base, int64_t divisor, bool nonnegative,
 
 void Emitter::bind_expr(VarId v, const Expr& e) {
   Binding b{.scalar = nullptr, .vector = nullptr, .facts = facts(e), .depth = scopes_.size() - 1};
-  if (!b.facts.varies) b.scalar = value(e);
-  else if (e->type == DType::i64 && b.facts.linear) b.scalar = lane0(e);
-  else b.vector = vector_of(e);
+  if (!b.facts.varies)
+    b.scalar = value(e);
+  else if (e->type == DType::i64 && b.facts.linear)
+    b.scalar = lane0(e);
+  else
+    b.vector = vector_of(e);
   // A value that came out as a vector although it was expected to be uniform.
   if (b.scalar && lanes_of(b.scalar) > 1) {
     std::swap(b.scalar, b.vector);
@@ -75,7 +80,9 @@ Value* Emitter::from_linear(Value* scalar, int64_t step) {
 
 // ---- facts ------------------------------------------------------------------------------------------------------
 
-bool Emitter::varies(const Expr& e) { return lanes_ > 1 && facts(e).varies; }
+bool Emitter::varies(const Expr& e) {
+  return lanes_ > 1 && facts(e).varies;
+}
 
 bool Emitter::reads_mutable(const Expr& e) {
   if (auto it = mutable_.find(e.get()); it != mutable_.end()) return it->second;
@@ -93,7 +100,9 @@ const Facts& Emitter::facts(const Expr& e) {
   return scopes_.back().facts[e.get()] = f;
 }
 
-static int64_t magnitude(int64_t v) { return v < 0 ? -(v + 1) + 1 : v; }
+static int64_t magnitude(int64_t v) {
+  return v < 0 ? -(v + 1) + 1 : v;
+}
 
 Facts Emitter::compute_facts(const Expr& e) {
   Facts f;
@@ -103,7 +112,8 @@ Facts Emitter::compute_facts(const Expr& e) {
       f.nonnegative = e->i >= 0;
       f.max = e->i;
       return f;
-    case ExprKind::var: return binding(e->var).facts;
+    case ExprKind::var:
+      return binding(e->var).facts;
     case ExprKind::symbol:
       f.nonnegative = e->symbol.empty() || e->symbol[0] != '$';
       return f;
@@ -112,7 +122,8 @@ Facts Emitter::compute_facts(const Expr& e) {
       for (VarId v : e->free) f.varies |= binding(v).facts.varies;
       f.linear = !f.varies;
       return f;
-    default: break;
+    default:
+      break;
   }
   for (const Expr& a : e->args) f.varies |= facts(a).varies;
   f.linear = !f.varies;
@@ -171,16 +182,21 @@ Facts Emitter::binary_facts(const Expr& e) {
     case BinaryOp::floordiv:
     case BinaryOp::mod:
     case BinaryOp::div:
-    case BinaryOp::rem: break;
-    default: return f;
+    case BinaryOp::rem:
+      break;
+    default:
+      return f;
   }
   const bool quotient = e->binary == BinaryOp::floordiv || e->binary == BinaryOp::div;
   const bool floors = e->binary == BinaryOp::floordiv || e->binary == BinaryOp::mod;
   const int64_t m = loop::is_constant(e->args[1]) ? e->args[1]->i : 0;
   f.nonnegative = nonnegative || (floors && !quotient && m > 0);
-  if (quotient) f.max = m > 0 ? a.max / m : a.max;
-  else if (m > 0) f.max = m - 1;
-  else f.max = c.max;
+  if (quotient)
+    f.max = m > 0 ? a.max / m : a.max;
+  else if (m > 0)
+    f.max = m - 1;
+  else
+    f.max = c.max;
   if (m <= 0 || !(floors || a.nonnegative)) return f;
   const int64_t block = std::gcd(a.divisor, m);  // lane 0 starts a block of this size, blocks tile m
   if (quotient && a.divisor % m == 0) f.divisor = a.divisor / m;
@@ -231,10 +247,14 @@ void Emitter::remember(const Expr& e, Value* v, bool is_lane0) {
 
 Value* Emitter::value(const Expr& e) {
   switch (e->kind) {
-    case ExprKind::constant: return arith_.constant(e->type, e->f, e->i);
-    case ExprKind::symbol: return symbol_value(e->symbol);
-    case ExprKind::var: return bound(e->var);
-    default: break;
+    case ExprKind::constant:
+      return arith_.constant(e->type, e->f, e->i);
+    case ExprKind::symbol:
+      return symbol_value(e->symbol);
+    case ExprKind::var:
+      return bound(e->var);
+    default:
+      break;
   }
   if (Memo* m = find(e); m && m->value) return m->value;
   Value* v = compute(e);
@@ -270,22 +290,28 @@ Value* Emitter::compute(const Expr& e) {
     if (any && f.linear) return f.varies ? from_linear(lane0(e), f.step) : lane0(e);
   }
   switch (e->kind) {
-    case ExprKind::load: return emit_load(e);
-    case ExprKind::unary: return arith_.unary(e->unary, e->args[0]->type, value(e->args[0]));
-    case ExprKind::binary: return compute_binary(e);
+    case ExprKind::load:
+      return emit_load(e);
+    case ExprKind::unary:
+      return arith_.unary(e->unary, e->args[0]->type, value(e->args[0]));
+    case ExprKind::binary:
+      return compute_binary(e);
     case ExprKind::select: {
       Value* cond = value(e->args[0]);
       Value* then = value(e->args[1]);
       return arith_.select(cond, then, value(e->args[2]));
     }
-    case ExprKind::cast: return compute_cast(e);
+    case ExprKind::cast:
+      return compute_cast(e);
     case ExprKind::fma: {
       Value* x = value(e->args[0]);
       Value* y = value(e->args[1]);
       return arith_.fma(x, y, value(e->args[2]));
     }
-    case ExprKind::reduce: return emit_reduce(e);
-    default: FCC_UNREACHABLE();
+    case ExprKind::reduce:
+      return emit_reduce(e);
+    default:
+      FCC_UNREACHABLE();
   }
 }
 
@@ -295,7 +321,8 @@ static bool is_division(BinaryOp op) {
 
 // i64 arithmetic of x and y, the values of a and b: what is known of them makes divisions cheap.
 Value* Emitter::index_binary(BinaryOp op, const Expr& a, const Expr& b, Value* x, Value* y) {
-  if (request_.saturate && (op == BinaryOp::add || op == BinaryOp::sub || op == BinaryOp::mul)) return arith_.saturating(op, x, y);
+  if (request_.saturate && (op == BinaryOp::add || op == BinaryOp::sub || op == BinaryOp::mul))
+    return arith_.saturating(op, x, y);
   if (is_division(op) && facts(a).nonnegative && facts(b).nonnegative) return arith_.divide_nonnegative(op, x, y);
   return arith_.binary(op, DType::i64, x, y);
 }
@@ -335,7 +362,8 @@ Value* Emitter::compare_linear(const Expr& e) {
 Value* Emitter::divide_linear(const Expr& e) {
   const Facts f = facts(e->args[0]);
   const bool floors = e->binary == BinaryOp::floordiv || e->binary == BinaryOp::mod;
-  if (!f.varies || !f.linear || f.step <= 0 || !loop::is_constant(e->args[1]) || !(floors || f.nonnegative)) return nullptr;
+  if (!f.varies || !f.linear || f.step <= 0 || !loop::is_constant(e->args[1]) || !(floors || f.nonnegative))
+    return nullptr;
   const int64_t m = e->args[1]->i;
   if (m <= 0 || m > kSmall || f.step > (1 << 20)) return nullptr;
   Value *x = lane0(e->args[0]), *divisor = b_.getInt64(static_cast<uint64_t>(m));
@@ -347,7 +375,8 @@ Value* Emitter::divide_linear(const Expr& e) {
   Value* wraps = nullptr;
   if (const int64_t most = (m - 1 + f.step * (lanes_ - 1)) / m; most <= 3) {
     wraps = i32(0);
-    for (int64_t k = 1; k <= most; ++k) wraps = b_.CreateSub(wraps, b_.CreateSExt(b_.CreateICmpSGE(rest, i32(k * m)), lanes_type));
+    for (int64_t k = 1; k <= most; ++k)
+      wraps = b_.CreateSub(wraps, b_.CreateSExt(b_.CreateICmpSGE(rest, i32(k * m)), lanes_type));
   } else {
     wraps = b_.CreateUDiv(rest, i32(m));
   }
@@ -388,7 +417,8 @@ void Emitter::hoist(const Expr& e, std::vector<VarId>& inner, std::unordered_set
     for (; first < n; ++first) {
       std::function<void(const Expr&)> dig = [&](const Expr& x) {
         if (x->kind == ExprKind::load || x->kind == ExprKind::reduce) return hoist(x, inner, seen);
-        if (x->kind == ExprKind::binary || x->kind == ExprKind::unary || x->kind == ExprKind::select || x->kind == ExprKind::cast)
+        if (x->kind == ExprKind::binary || x->kind == ExprKind::unary || x->kind == ExprKind::select ||
+            x->kind == ExprKind::cast)
           for (const Expr& a : x->args) dig(a);
       };
       dig(e->args[first]);

@@ -11,7 +11,9 @@ using loop::ExprKind;
 // More terms than this are not worth expanding.
 static constexpr size_t kMaxTerms = 48;
 
-static int64_t wrap_mul(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); }
+static int64_t wrap_mul(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
 
 AtomId Emitter::atom_of(const Expr& e) {
   auto fresh = [&] {
@@ -37,7 +39,8 @@ Poly Emitter::poly(const Expr& e) {
   if (auto it = polys_.find(e.get()); it != polys_.end()) return it->second;
   Poly p;
   bool known = false;
-  if (e->kind == ExprKind::binary && (e->binary == BinaryOp::add || e->binary == BinaryOp::sub || e->binary == BinaryOp::mul)) {
+  if (e->kind == ExprKind::binary &&
+      (e->binary == BinaryOp::add || e->binary == BinaryOp::sub || e->binary == BinaryOp::mul)) {
     const Poly x = poly(e->args[0]), y = poly(e->args[1]);
     p = e->binary == BinaryOp::add ? x + y : e->binary == BinaryOp::sub ? x - y : x * y;
     known = p.terms().size() <= kMaxTerms;
@@ -53,7 +56,8 @@ Poly Emitter::poly(const Expr& e) {
 Poly Emitter::flat_poly(loop::BufferId id, std::span<const Expr> indices) {
   const loop::Buffer& buffer = kernel_.buffers[id];
   std::vector<Poly>& strides = strides_[static_cast<size_t>(id)];
-  FCC_CHECK(indices.size() == buffer.dims.size(), "{}: {} indices into {}{}", kernel_.name, indices.size(), buffer.name, text(buffer.dims));
+  FCC_CHECK(indices.size() == buffer.dims.size(), "{}: {} indices into {}{}", kernel_.name, indices.size(), buffer.name,
+            text(buffer.dims));
   if (strides.empty()) {
     SymExpr stride = 1;
     strides.resize(buffer.dims.size());
@@ -69,11 +73,19 @@ Poly Emitter::flat_poly(loop::BufferId id, std::span<const Expr> indices) {
   return flat;
 }
 
-Offset Emitter::offset_of(loop::BufferId id, std::span<const Expr> indices) { return offset_of(flat_poly(id, indices)); }
+Offset Emitter::offset_of(loop::BufferId id, std::span<const Expr> indices) {
+  return offset_of(flat_poly(id, indices));
+}
 
-Value* Emitter::atom_scalar(AtomId a) { return facts(atoms_[a]).varies ? lane0(atoms_[a]) : value(atoms_[a]); }
-const Facts& Emitter::atom_facts(AtomId a) { return facts(atoms_[a]); }
-size_t Emitter::atom_depth(AtomId a) { return free_depth(atoms_[a]); }
+Value* Emitter::atom_scalar(AtomId a) {
+  return facts(atoms_[a]).varies ? lane0(atoms_[a]) : value(atoms_[a]);
+}
+const Facts& Emitter::atom_facts(AtomId a) {
+  return facts(atoms_[a]);
+}
+size_t Emitter::atom_depth(AtomId a) {
+  return free_depth(atoms_[a]);
+}
 
 namespace {
 // Sums products in the order of the loops they vary with, so that outer parts are invariant in inner loops.
@@ -89,8 +101,10 @@ struct Sum {
   void add(std::vector<std::pair<size_t, Value*>> factors, int64_t coefficient) {
     std::vector<std::pair<size_t, Value*>> open;
     for (auto& f : factors) {
-      if (auto* c = llvm::dyn_cast<ConstantInt>(f.second)) coefficient = wrap_mul(coefficient, c->getSExtValue());
-      else open.push_back(f);
+      if (auto* c = llvm::dyn_cast<ConstantInt>(f.second))
+        coefficient = wrap_mul(coefficient, c->getSExtValue());
+      else
+        open.push_back(f);
     }
     if (coefficient == 0) return;
     if (open.empty()) {
@@ -106,9 +120,11 @@ struct Sum {
     Value* sum = nullptr;
     for (const Term& t : terms) {
       Value* product = t.factors[0].second;
-      if (t.factors.size() > 1 && t.coefficient != 1) product = b.CreateMul(product, b.getInt64(static_cast<uint64_t>(t.coefficient)));
+      if (t.factors.size() > 1 && t.coefficient != 1)
+        product = b.CreateMul(product, b.getInt64(static_cast<uint64_t>(t.coefficient)));
       for (size_t i = 1; i < t.factors.size(); ++i) product = b.CreateMul(product, t.factors[i].second);
-      if (t.factors.size() == 1 && t.coefficient != 1) product = b.CreateMul(product, b.getInt64(static_cast<uint64_t>(t.coefficient)));
+      if (t.factors.size() == 1 && t.coefficient != 1)
+        product = b.CreateMul(product, b.getInt64(static_cast<uint64_t>(t.coefficient)));
       sum = sum ? b.CreateAdd(sum, product) : product;
     }
     return sum;

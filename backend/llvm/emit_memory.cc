@@ -53,7 +53,8 @@ Value* Emitter::pad_for(const loop::ExprNode& e, Value*& otherwise) {
 
 Value* Emitter::load_scalar(BufferId id, Value* pointer) {
   const DType dtype = kernel_.buffers[id].dtype;
-  auto* load = b_.CreateAlignedLoad(memory_type(context_, dtype), pointer, llvm::Align(static_cast<uint64_t>(byte_size(dtype))));
+  auto* load =
+      b_.CreateAlignedLoad(memory_type(context_, dtype), pointer, llvm::Align(static_cast<uint64_t>(byte_size(dtype))));
   tag(load, id);
   return arith_.from_memory(dtype, load);
 }
@@ -141,7 +142,8 @@ Value* Emitter::load_lanes(const loop::ExprNode& e, const Offset& o, Value* guar
   if (target_.isa == Isa::x86_64_v4 && bytes >= 4 && o.lanes == Offset::Lanes::scattered) {
     Value* pointers = b_.CreateGEP(type->getScalarType(), buffer_pointer(e.buffer), o.vector);
     Value* all = on ? on : splat(b_, b_.getTrue(), lanes_);
-    auto* gather = b_.CreateMaskedGather(type, pointers, llvm::Align(static_cast<uint64_t>(bytes)), all, llvm::Constant::getNullValue(type));
+    auto* gather = b_.CreateMaskedGather(type, pointers, llvm::Align(static_cast<uint64_t>(bytes)), all,
+                                         llvm::Constant::getNullValue(type));
     tag(gather, e.buffer);
     loaded = gather;
   } else {
@@ -195,12 +197,17 @@ void Emitter::emit_store(const loop::Stmt& s) {
     }
     Value* data = arith_.to_memory(dtype, splat(b_, computed, lanes_));
     Value* on = active(mask && lanes_of(mask) > 1 ? mask : nullptr);
-    if (o.lanes == Offset::Lanes::linear && o.step == 1) store_contiguous(s.buffer, o, data, on);
-    else store_lanes(s.buffer, o, data, on);
+    if (o.lanes == Offset::Lanes::linear && o.step == 1)
+      store_contiguous(s.buffer, o, data, on);
+    else
+      store_lanes(s.buffer, o, data, on);
   };
-  if (mask && lanes_of(mask) == 1) when(mask, finish);
-  else if (mask && o.lanes == Offset::Lanes::uniform) when(b_.CreateOrReduce(active(mask)), finish);
-  else finish();
+  if (mask && lanes_of(mask) == 1)
+    when(mask, finish);
+  else if (mask && o.lanes == Offset::Lanes::uniform)
+    when(b_.CreateOrReduce(active(mask)), finish);
+  else
+    finish();
   ++epoch_;
 }
 
@@ -208,8 +215,10 @@ void Emitter::store_contiguous(BufferId id, const Offset& o, Value* data, Value*
   const llvm::Align align(static_cast<uint64_t>(byte_size(kernel_.buffers[id].dtype)));
   Value* pointer = pointer_at(id, o);
   llvm::Instruction* store = nullptr;
-  if (mask) store = b_.CreateMaskedStore(data, pointer, align, mask);
-  else store = b_.CreateAlignedStore(data, pointer, align);
+  if (mask)
+    store = b_.CreateMaskedStore(data, pointer, align, mask);
+  else
+    store = b_.CreateAlignedStore(data, pointer, align);
   tag(store, id);
 }
 
@@ -217,11 +226,14 @@ void Emitter::store_lanes(BufferId id, const Offset& o, Value* data, Value* mask
   const llvm::Align align(static_cast<uint64_t>(byte_size(kernel_.buffers[id].dtype)));
   for (int64_t i = 0; i < lanes_; ++i) {
     auto one = [&] {
-      auto* store = b_.CreateAlignedStore(b_.CreateExtractElement(data, static_cast<uint64_t>(i)), pointer_of_lane(id, o, i), align);
+      auto* store = b_.CreateAlignedStore(b_.CreateExtractElement(data, static_cast<uint64_t>(i)),
+                                          pointer_of_lane(id, o, i), align);
       tag(store, id);
     };
-    if (mask) when(b_.CreateExtractElement(mask, static_cast<uint64_t>(i)), one);
-    else one();
+    if (mask)
+      when(b_.CreateExtractElement(mask, static_cast<uint64_t>(i)), one);
+    else
+      one();
   }
 }
 

@@ -26,7 +26,8 @@ static bool has_reduction(const loop::Expr& e) {
 void Emitter::accumulate(const loop::ExprNode& r, Value*& acc) {
   const Expr& body = r.args[2];
   Value* next = nullptr;
-  if (r.reduce == ReduceOp::add && is_float(r.type) && body->kind == ExprKind::binary && body->binary == loop::BinaryOp::mul) {
+  if (r.reduce == ReduceOp::add && is_float(r.type) && body->kind == ExprKind::binary &&
+      body->binary == loop::BinaryOp::mul) {
     Value* x = value(body->args[0]);
     next = arith_.fma(x, value(body->args[1]), acc);
   } else {
@@ -48,10 +49,12 @@ Value* Emitter::emit_reduce(const Expr& e) {
   // Uniform: free to use the lanes for its own variable.
   LaneGuard context(*this, 1, nullptr);
   const int64_t width = std::max<int64_t>(4, byte_size(e->type));
-  auto lanes = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::min<int64_t>(e->lanes, target_.lanes(width)))));
+  auto lanes =
+      static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::min<int64_t>(e->lanes, target_.lanes(width)))));
   if (first && last) {
     const int64_t trip = last->getSExtValue() - first->getSExtValue();
-    lanes = std::min<int64_t>(lanes, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max<int64_t>(trip, 1)))));
+    lanes = std::min<int64_t>(lanes,
+                              static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max<int64_t>(trip, 1)))));
   }
   std::function<bool(const Expr&)> bounds_depend = [&](const Expr& x) -> bool {
     if (x->kind == ExprKind::reduce && (loop::uses(x->args[0], e->var) || loop::uses(x->args[1], e->var))) return true;
@@ -107,7 +110,9 @@ Value* Emitter::reduce_loop(const loop::ExprNode& r, int64_t lanes) {
     std::unordered_set<const loop::ExprNode*> seen;
     hoist(r.args[2], inner, seen);
   };
-  auto at = [&](Value* i, int64_t k) { return k ? b_.CreateNSWAdd(i, b_.getInt64(static_cast<uint64_t>(k * lanes))) : i; };
+  auto at = [&](Value* i, int64_t k) {
+    return k ? b_.CreateNSWAdd(i, b_.getInt64(static_cast<uint64_t>(k * lanes))) : i;
+  };
 
   Carried acc(static_cast<size_t>(sets), identity);
   Value* done = lo;
@@ -126,7 +131,8 @@ Value* Emitter::reduce_loop(const loop::ExprNode& r, int64_t lanes) {
 
   // counted_loop serves as the `if` around a masked remainder: one step of `lanes` covers it.
   if (masked)
-    counted_loop(middle, hi, lanes, acc, prologue, [&](Value* i) { reduce_at(r, i, lanes, tail_mask(b_.CreateSub(hi, i), lanes), acc[0]); });
+    counted_loop(middle, hi, lanes, acc, prologue,
+                 [&](Value* i) { reduce_at(r, i, lanes, tail_mask(b_.CreateSub(hi, i), lanes), acc[0]); });
   acc[0] = arith_.reduce_lanes(r.reduce, r.type, acc[0]);
   if (!masked) counted_loop(middle, hi, 1, acc, prologue, [&](Value* i) { reduce_at(r, i, 1, nullptr, acc[0]); });
   return acc[0];

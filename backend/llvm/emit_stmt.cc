@@ -25,13 +25,20 @@ void Emitter::emit(const loop::Block& block) {
 
 void Emitter::emit(const Stmt& s) {
   switch (s.kind) {
-    case StmtKind::for_: return emit_for(s);
-    case StmtKind::let: return bind_expr(s.var, s.value);
-    case StmtKind::store: return emit_store(s);
-    case StmtKind::alloc: return declare_local(s.buffer);
-    case StmtKind::if_: return emit_if(s);
-    case StmtKind::contract: return emit_contract(*s.contract);
-    case StmtKind::block: return emit(s.body);
+    case StmtKind::for_:
+      return emit_for(s);
+    case StmtKind::let:
+      return bind_expr(s.var, s.value);
+    case StmtKind::store:
+      return emit_store(s);
+    case StmtKind::alloc:
+      return declare_local(s.buffer);
+    case StmtKind::if_:
+      return emit_if(s);
+    case StmtKind::contract:
+      return emit_contract(*s.contract);
+    case StmtKind::block:
+      return emit(s.body);
     case StmtKind::fault: {
       auto it = request_.faults.find(s.text);
       FCC_CHECK(it != request_.faults.end(), "{}: fault \"{}\" has no index", kernel_.name, s.text);
@@ -43,7 +50,8 @@ void Emitter::emit(const Stmt& s) {
       auto at = std::find(request_.symbol_names.begin(), request_.symbol_names.end(), s.text);
       FCC_CHECK(at != request_.symbol_names.end(), "{}: symbol {} has no index", kernel_.name, s.text);
       const auto index = static_cast<uint64_t>(at - request_.symbol_names.begin());
-      b_.CreateAlignedStore(value(s.value), b_.CreateConstGEP1_64(b_.getInt64Ty(), function_->getArg(1), index), llvm::Align(8));
+      b_.CreateAlignedStore(value(s.value), b_.CreateConstGEP1_64(b_.getInt64Ty(), function_->getArg(1), index),
+                            llvm::Align(8));
       return;
     }
   }
@@ -129,25 +137,33 @@ void Emitter::emit_for(const Stmt& s) {
 
 void Emitter::emit_scalar_loop(const Stmt& s, Value* lo, Value* hi) {
   const Facts f = facts(s.lo), g = facts(s.hi);
-  Facts variable{.divisor = std::gcd(f.divisor, s.step), .nonnegative = f.nonnegative, .max = g.nonnegative ? g.max - 1 : 0};
+  Facts variable{
+      .divisor = std::gcd(f.divisor, s.step), .nonnegative = f.nonnegative, .max = g.nonnegative ? g.max - 1 : 0};
   Carried none;
-  counted_loop(lo, hi, s.step, none, [&] { hoist_reductions(s); }, [&](Value* i) {
-    bind_uniform(s.var, i, variable);
-    emit(s.body);
-  });
+  counted_loop(
+      lo, hi, s.step, none, [&] { hoist_reductions(s); },
+      [&](Value* i) {
+        bind_uniform(s.var, i, variable);
+        emit(s.body);
+      });
 }
 
 void Emitter::emit_tile_loop(const Stmt& s) {
   FCC_CHECK(scopes_.size() == 1, "{}: @tile is for the outermost loop", kernel_.name);
   Carried none;
-  counted_loop(function_->getArg(2), function_->getArg(3), 1, none, [&] { hoist_reductions(s); }, [&](Value* i) {
-    Value* at = i;
-    if (s.step != 1) at = b_.CreateMul(at, b_.getInt64(static_cast<uint64_t>(s.step)));
-    if (!loop::is_constant_int(s.lo, 0)) at = b_.CreateAdd(at, value(s.lo));
-    const Facts f = facts(s.lo), g = facts(s.hi);
-    bind_uniform(s.var, at, {.divisor = std::gcd(f.divisor, s.step), .nonnegative = f.nonnegative, .max = g.nonnegative ? g.max - 1 : 0});
-    emit(s.body);
-  });
+  counted_loop(
+      function_->getArg(2), function_->getArg(3), 1, none, [&] { hoist_reductions(s); },
+      [&](Value* i) {
+        Value* at = i;
+        if (s.step != 1) at = b_.CreateMul(at, b_.getInt64(static_cast<uint64_t>(s.step)));
+        if (!loop::is_constant_int(s.lo, 0)) at = b_.CreateAdd(at, value(s.lo));
+        const Facts f = facts(s.lo), g = facts(s.hi);
+        bind_uniform(s.var, at,
+                     {.divisor = std::gcd(f.divisor, s.step),
+                      .nonnegative = f.nonnegative,
+                      .max = g.nonnegative ? g.max - 1 : 0});
+        emit(s.body);
+      });
 }
 
 // ---- vector loops -----------------------------------------------------------------------------------------------
@@ -169,19 +185,23 @@ void Emitter::emit_vec_straight(const Stmt& s, Value* lo, int64_t trip, int64_t 
   int64_t at = 0;
   for (; at + lanes <= trip; at += lanes) {
     ScopeGuard scope(*this, true);
-    emit_vec_body(s, b_.CreateAdd(lo, b_.getInt64(static_cast<uint64_t>(at))), lanes, nullptr, f, std::numeric_limits<int64_t>::max());
+    emit_vec_body(s, b_.CreateAdd(lo, b_.getInt64(static_cast<uint64_t>(at))), lanes, nullptr, f,
+                  std::numeric_limits<int64_t>::max());
   }
   if (at == trip) return;
   if (masked) {
     ScopeGuard scope(*this, true);
     Value* mask = tail_mask(b_.getInt64(static_cast<uint64_t>(trip - at)), lanes);
-    return emit_vec_body(s, b_.CreateAdd(lo, b_.getInt64(static_cast<uint64_t>(at))), lanes, mask, f, std::numeric_limits<int64_t>::max());
+    return emit_vec_body(s, b_.CreateAdd(lo, b_.getInt64(static_cast<uint64_t>(at))), lanes, mask, f,
+                         std::numeric_limits<int64_t>::max());
   }
-  emit_scalar_loop(s, b_.CreateAdd(lo, b_.getInt64(static_cast<uint64_t>(at))), b_.CreateAdd(lo, b_.getInt64(static_cast<uint64_t>(trip))));
+  emit_scalar_loop(s, b_.CreateAdd(lo, b_.getInt64(static_cast<uint64_t>(at))),
+                   b_.CreateAdd(lo, b_.getInt64(static_cast<uint64_t>(trip))));
 }
 
 void Emitter::emit_vec(const Stmt& s) {
-  auto lanes = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::min<int64_t>(s.lanes, target_.lanes(4)))));
+  auto lanes =
+      static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::min<int64_t>(s.lanes, target_.lanes(4)))));
   Value *lo = value(s.lo), *hi = value(s.hi);
   if (lanes <= 1 || !vectorisable(s)) return emit_scalar_loop(s, lo, hi);
   const bool masked = can_mask(s.body);
@@ -200,8 +220,9 @@ void Emitter::emit_vec(const Stmt& s) {
   Value* whole = b_.CreateAnd(b_.CreateSub(hi, lo), b_.getInt64(static_cast<uint64_t>(-lanes)));
   Value* middle = b_.CreateAdd(lo, whole);
   Carried none;
-  counted_loop(lo, middle, lanes, none, [&] { hoist_reductions(s); },
-               [&](Value* base) { emit_vec_body(s, base, lanes, nullptr, f, max); });
+  counted_loop(
+      lo, middle, lanes, none, [&] { hoist_reductions(s); },
+      [&](Value* base) { emit_vec_body(s, base, lanes, nullptr, f, max); });
   if (!masked) return emit_scalar_loop(s, middle, hi);
   when(b_.CreateICmpSLT(middle, hi), [&] {
     hoist_reductions(s);
@@ -234,7 +255,9 @@ struct VectorScan {
     switch (s.kind) {
       case StmtKind::alloc:
       case StmtKind::contract:
-      case StmtKind::define_symbol: possible = false; return;
+      case StmtKind::define_symbol:
+        possible = false;
+        return;
       case StmtKind::for_:
         if (depends(s.lo) || depends(s.hi)) possible = false;
         break;
@@ -242,9 +265,11 @@ struct VectorScan {
         if (depends(s.value)) varying.insert(s.var);
         break;
       case StmtKind::store:
-        if (std::none_of(s.indices.begin(), s.indices.end(), [&](const loop::Expr& i) { return depends(i); })) possible = false;
+        if (std::none_of(s.indices.begin(), s.indices.end(), [&](const loop::Expr& i) { return depends(i); }))
+          possible = false;
         break;
-      default: break;
+      default:
+        break;
     }
     for (const loop::Expr& e : {s.lo, s.hi, s.value, s.mask}) expr(e);
     for (const loop::Expr& e : s.indices) expr(e);

@@ -12,6 +12,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <unordered_map>
@@ -25,10 +26,10 @@ namespace fcc {
 
 // What is known of an i64 value; `varies` is meaningful for every type.
 struct Facts {
-  bool varies = false;     // differs between lanes
-  bool linear = true;      // lane i = lane 0 + i * step
+  bool varies = false;  // differs between lanes
+  bool linear = true;   // lane i = lane 0 + i * step
   int64_t step = 0;
-  int64_t divisor = 1;     // divides the value in lane 0; 0 when that value is 0
+  int64_t divisor = 1;  // divides the value in lane 0; 0 when that value is 0
   bool nonnegative = false;
   int64_t max = std::numeric_limits<int64_t>::max();  // of all lanes, when nonnegative
 };
@@ -37,14 +38,14 @@ struct Binding {
   llvm::Value* scalar = nullptr;  // the value, or that of lane 0 when linear
   llvm::Value* vector = nullptr;  // all lanes, when it varies (made on demand when linear)
   Facts facts;
-  size_t depth = 0;               // scope it was bound in
+  size_t depth = 0;  // scope it was bound in
 };
 
 // A flattened element offset. Lane i of a linear one is base + constant + i*step.
 struct Offset {
   enum class Lanes : uint8_t { uniform, linear, strided, scattered };
   Lanes lanes = Lanes::uniform;
-  llvm::Value* base = nullptr;    // null: 0
+  llvm::Value* base = nullptr;  // null: 0
   int64_t constant = 0;
   int64_t step = 0;               // linear
   llvm::Value* stride = nullptr;  // strided: step known at run time only
@@ -102,8 +103,8 @@ class Emitter {
   void declare_local(loop::BufferId);
 
   // -- emit_expr.cc
-  Value* value(const Expr&);        // scalar when uniform, else a vector
-  Value* lane0(const Expr&);        // i64 only: the value in lane 0
+  Value* value(const Expr&);  // scalar when uniform, else a vector
+  Value* lane0(const Expr&);  // i64 only: the value in lane 0
   Value* vector_of(const Expr& e) { return splat(b_, value(e), lanes_); }
   Value* compute(const Expr&);
   Value* compute_binary(const Expr&);
@@ -119,7 +120,7 @@ class Emitter {
   bool reads_mutable(const Expr&);
   Memo* find(const Expr&);
   void remember(const Expr&, Value*, bool lane0);
-  size_t level_of(const Expr&);     // outermost scope where it may live
+  size_t level_of(const Expr&);  // outermost scope where it may live
   size_t free_depth(const Expr&);
   void bind_uniform(loop::VarId, Value*, Facts = {});
   void bind_lane(loop::VarId, Value* base, int64_t divisor, bool nonnegative, int64_t max);
@@ -134,7 +135,7 @@ class Emitter {
   Poly flat_poly(loop::BufferId, std::span<const Expr> indices);
   AtomId atom_of(const Expr&);
   Offset offset_of(const Poly&);
-  Offset offset_of(loop::BufferId, std::span<const Expr> indices) ;
+  Offset offset_of(loop::BufferId, std::span<const Expr> indices);
   Value* atom_scalar(AtomId);
   const Facts& atom_facts(AtomId);
   size_t atom_depth(AtomId);
@@ -149,7 +150,7 @@ class Emitter {
   Value* pointer_at(loop::BufferId, const Offset&);
   Value* pointer_of_lane(loop::BufferId, const Offset&, int64_t lane);
   Value* pad_for(const loop::ExprNode&, Value*& otherwise);  // clears otherwise when the pad already holds it
-  Value* active(Value* guard);  // guard and the lane mask; null when neither
+  Value* active(Value* guard);                               // guard and the lane mask; null when neither
   void emit_store(const loop::Stmt&);
   void store_lanes(loop::BufferId, const Offset&, Value* data, Value* mask);
   void store_contiguous(loop::BufferId, const Offset&, Value* data, Value* mask);
@@ -217,7 +218,7 @@ class Emitter {
   std::unordered_map<const loop::ExprNode*, bool> mutable_;
   std::unordered_map<const loop::ExprNode*, Poly> polys_;
   std::unordered_map<loop::VarId, std::pair<const loop::ExprNode*, Poly>> definitions_;  // of index lets
-  std::vector<Expr> atoms_;
+  std::deque<Expr> atoms_;  // references stay valid while nested indices add more
   std::map<std::pair<int, std::string>, AtomId> named_atoms_;
   std::unordered_map<const loop::ExprNode*, AtomId> opaque_atoms_;
   std::vector<std::vector<Poly>> strides_;  // of a buffer

@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
 
 #include "backend/llvm/elf.h"
 #include "backend/llvm/object.h"
@@ -29,7 +30,9 @@ namespace fcc {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // ---- files ------------------------------------------------------------------------------------------------------
 
@@ -75,7 +78,9 @@ std::unexpected<Diagnostic> cannot_write(const std::string& path, const std::str
   return fail(fmt::format("cannot write \"{}\": {}", path, why), {}, hint);
 }
 
-std::string errno_text() { return std::strerror(errno); }
+std::string errno_text() {
+  return std::strerror(errno);
+}
 
 // A file beside `path` that is gone unless keep() renames it.
 class TemporaryFile {
@@ -86,7 +91,8 @@ class TemporaryFile {
     if (fd < 0) return cannot_write(path, errno_text());
     return TemporaryFile(path, std::move(name), fd);
   }
-  TemporaryFile(TemporaryFile&& t) noexcept : path_(t.path_), name_(std::exchange(t.name_, "")), file_(std::move(t.file_)) {}
+  TemporaryFile(TemporaryFile&& t) noexcept
+      : path_(t.path_), name_(std::exchange(t.name_, "")), file_(std::move(t.file_)) {}
   TemporaryFile& operator=(TemporaryFile&&) = delete;
   ~TemporaryFile() {
     if (!name_.empty()) ::unlink(name_.c_str());
@@ -94,26 +100,23 @@ class TemporaryFile {
   File& file() { return file_; }
   const std::string& name() const { return name_; }
   Status keep(mode_t mode) {
-    if (::chmod(name_.c_str(), mode) != 0 || ::rename(name_.c_str(), path_.c_str()) != 0) return cannot_write(path_, errno_text());
+    if (::chmod(name_.c_str(), mode) != 0 || ::rename(name_.c_str(), path_.c_str()) != 0)
+      return cannot_write(path_, errno_text());
     name_.clear();
     return {};
   }
 
  private:
-  TemporaryFile(std::string path, std::string name, int fd) : path_(std::move(path)), name_(std::move(name)), file_(fd) {}
+  TemporaryFile(std::string path, std::string name, int fd)
+      : path_(std::move(path)), name_(std::move(name)), file_(fd) {}
   std::string path_, name_;
   File file_;
 };
 
 // ---- what an entry sees of a kernel -----------------------------------------------------------------------------
 
-bool expr_uses_symbols(const loop::Expr& e) {
-  if (!e) return false;
-  if (e->kind == loop::ExprKind::symbol) return true;
-  return std::any_of(e->args.begin(), e->args.end(), expr_uses_symbols);
-}
-
-struct KernelTraits {
+class KernelTraits {
+ public:
   bool uses_symbols = false, defines_symbols = false;
   std::vector<std::string> faults;
 
@@ -123,17 +126,24 @@ struct KernelTraits {
     loop::walk(k.body, [&](const loop::Stmt& s) {
       defines_symbols |= s.kind == loop::StmtKind::define_symbol;
       if (s.kind == loop::StmtKind::fault) faults.push_back(s.text);
-      for (const loop::Expr& e : {s.lo, s.hi, s.value, s.mask}) uses_symbols = uses_symbols || expr_uses_symbols(e);
-      for (const loop::Expr& e : s.indices) uses_symbols = uses_symbols || expr_uses_symbols(e);
-      if (s.contract) {
-        const loop::ContractTile& t = *s.contract;
-        for (const loop::Expr& e : {t.a_base, t.b_base, t.a_row}) uses_symbols = uses_symbols || expr_uses_symbols(e);
-        for (const auto& r : t.reductions)
-          for (const loop::Expr& e : {r.extent, r.a_stride, r.b_stride}) uses_symbols = uses_symbols || expr_uses_symbols(e);
-      }
+      for (const loop::Expr& e : {s.lo, s.hi, s.value, s.mask}) look(e);
+      for (const loop::Expr& e : s.indices) look(e);
+      if (!s.contract) return;
+      for (const loop::Expr& e : {s.contract->a_base, s.contract->b_base, s.contract->a_row}) look(e);
+      for (const auto& r : s.contract->reductions)
+        for (const loop::Expr& e : {r.extent, r.a_stride, r.b_stride}) look(e);
     });
   }
+  // Compiled once for each entry that runs it.
   bool bound_to_entry() const { return uses_symbols || defines_symbols || !faults.empty(); }
+
+ private:
+  void look(const loop::Expr& e) {
+    if (!e || uses_symbols || !seen_.insert(e.get()).second) return;
+    uses_symbols = e->kind == loop::ExprKind::symbol;
+    for (const loop::Expr& a : e->args) look(a);
+  }
+  std::unordered_set<const loop::ExprNode*> seen_;
 };
 
 struct Job {
@@ -184,7 +194,8 @@ struct Plan {
       for (const StepImage& step : entry.steps) {
         const KernelTraits& t = traits.at(step.kernel);
         const loop::Kernel& kernel = variant.kernels[step.kernel];
-        FCC_CHECK(static_cast<int32_t>(step.args.size()) == kernel.n_params, "step {}: {} args for {}", step.name, step.args.size(), kernel.name);
+        FCC_CHECK(static_cast<int32_t>(step.args.size()) == kernel.n_params, "step {}: {} args for {}", step.name,
+                  step.args.size(), kernel.name);
         const size_t owner = t.bound_to_entry() ? e + 1 : 0;
         auto [it, fresh] = known.emplace(std::pair(size_t{step.kernel}, owner), jobs.size());
         if (fresh) {
@@ -201,7 +212,8 @@ struct Plan {
   void take_scratch_sizes() {
     for (size_t v = 0; v < job_of.size(); ++v)
       for (size_t e = 0; e < job_of[v].size(); ++e)
-        for (size_t s = 0; s < job_of[v][e].size(); ++s) tables.placed[v][e][s].scratch_bytes = jobs[job_of[v][e][s]].result.scratch_bytes;
+        for (size_t s = 0; s < job_of[v][e].size(); ++s)
+          tables.placed[v][e][s].scratch_bytes = jobs[job_of[v][e][s]].result.scratch_bytes;
   }
 };
 
@@ -271,15 +283,32 @@ Status run_linker(const std::vector<std::string>& arguments, const std::string& 
   errno = 0;
   const lld::Result r = lld::lldMain(argv, out, error, {{lld::Gnu, &lld::elf::link}});
   if (r.retCode == 0) return {};
-  const bool disk = error_text.find("No space left") != std::string::npos || error_text.find("quota") != std::string::npos;
+  const bool disk =
+      error_text.find("No space left") != std::string::npos || error_text.find("quota") != std::string::npos;
   FCC_CHECK(disk, "the linker refused our own objects: {}", error_text);
   errno = ENOSPC;
   return cannot_write(path, "no space left on the disk");
 }
 
 std::vector<std::string> linker_arguments(bool aarch64, const std::string& output) {
-  return {"ld.lld", "-shared", "-m", aarch64 ? "aarch64linux" : "elf_x86_64", "--build-id=none", "-z", "noexecstack", "-z", "relro", "-z",
-          "now", "--hash-style=gnu", "-Bsymbolic", "--discard-all", "--threads=1", "--no-color-diagnostics", "-o", output};
+  return {"ld.lld",
+          "-shared",
+          "-m",
+          aarch64 ? "aarch64linux" : "elf_x86_64",
+          "--build-id=none",
+          "-z",
+          "noexecstack",
+          "-z",
+          "relro",
+          "-z",
+          "now",
+          "--hash-style=gnu",
+          "-Bsymbolic",
+          "--discard-all",
+          "--threads=1",
+          "--no-color-diagnostics",
+          "-o",
+          output};
 }
 
 mode_t file_mode() {
@@ -324,7 +353,8 @@ Status write_model(const ModelImage& image, const std::string& path, const Write
   FCC_TRY(TemporaryFile data, TemporaryFile::beside(path));
   const ByteSink sink = [&](const void* bytes, size_t n) { return data.file().write(bytes, n); };
   const DataObject object{aarch64, kConstantsSymbol, image.constants_bytes, image.info_json};
-  if (!write_data_object(object, sink, [&](const ByteSink& to) { return stream_constants(image, to); })) return cannot_write(path, errno_text());
+  if (!write_data_object(object, sink, [&](const ByteSink& to) { return stream_constants(image, to); }))
+    return cannot_write(path, errno_text());
   arguments.push_back(data.name());
   FCC_CHECKED(run_linker(arguments, path));
   if (report) {

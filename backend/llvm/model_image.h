@@ -31,34 +31,34 @@ struct StateImage {
 
 struct SlotImage {
   std::string name;
-  TensorType type;     // dims of an input are numbers or single symbols
+  TensorType type;  // dims of an input are numbers or single symbols
 };
 
 struct SymbolImage {
   std::string name;
-  bool defined_by_step = false;     // else by dim `axis` of input `input`
+  bool defined_by_step = false;  // else by dim `axis` of input `input`
   uint32_t input = 0, axis = 0;
   int64_t min = 0, max = INT64_MAX;
 };
 
 struct BufferImage {
   SymExpr bytes;
-  int64_t offset = -1;              // in the workspace when planned at compile time
+  int64_t offset = -1;  // in the workspace when planned at compile time
   uint32_t first_step = 0, last_step = 0;
 };
 
 struct ArgImage {
   fcc_space space = FCC_BUFFER;
   uint32_t index = 0;
-  int64_t offset = 0;               // bytes
+  int64_t offset = 0;  // bytes
 };
 
 struct StepImage {
-  uint32_t kernel = 0;              // index into VariantImage::kernels
-  std::vector<ArgImage> args;       // the kernel's parameters in order
+  uint32_t kernel = 0;         // index into VariantImage::kernels
+  std::vector<ArgImage> args;  // the kernel's parameters in order
   SymExpr tiles = 1, flops = 0, bytes = 0, work_ns = 0;
   std::string name, what;
-  uint32_t flags = 0;               // fcc_step_flags
+  uint32_t flags = 0;  // fcc_step_flags
 };
 
 struct EntryImage {
@@ -67,7 +67,7 @@ struct EntryImage {
   std::vector<SymbolImage> symbols;  // the order is that of symbols[]
   std::vector<BufferImage> buffers;
   std::vector<StepImage> steps;
-  int64_t workspace_bytes = -1;      // of the compile-time plan, or -1 when sizes are open
+  int64_t workspace_bytes = -1;  // of the compile-time plan, or -1 when sizes are open
 };
 
 // Kernels see symbols[] and faults of the entry that runs them: a kernel shared by entries needs both to agree, so
@@ -81,7 +81,7 @@ struct VariantImage {
 struct ModelImage {
   std::string producer = "fcc";
   std::string source_hash;
-  std::string info_json;             // stored in .fcc_info, never loaded
+  std::string info_json;  // stored in .fcc_info, never loaded
   std::vector<ConstantImage> constants;
   int64_t constants_bytes = 0;
   std::vector<StateImage> states;

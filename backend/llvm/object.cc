@@ -1,6 +1,10 @@
 #include "backend/llvm/object.h"
 
 #include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/CodeGen/MachineFunctionPass.h>
+#include <llvm/CodeGen/MachineModuleInfo.h>
+#include <llvm/CodeGen/Passes.h>
+#include <llvm/CodeGen/TargetPassConfig.h>
 #include <llvm/IR/LegacyPassManager.h>
 #include <llvm/IR/Module.h>
 #include <llvm/IR/Verifier.h>
@@ -92,8 +96,22 @@ std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::C
   llvm::TargetLibraryInfoImpl library(llvm::Triple(module.getTargetTriple()));
   library.disableAllFunctions();
   passes.add(new llvm::TargetLibraryInfoWrapperPass(library));
-  const bool refused = machine.addPassesToEmitFile(passes, out, nullptr, kind);
+  auto& generator = static_cast<llvm::LLVMTargetMachine&>(machine);
+  llvm::TargetPassConfig* config = generator.createPassConfig(passes);
+  config->setDisableVerify(true);
+  // The emitter writes instructions in the order that needs the fewest registers (row by row in a tile). LLVM's
+  // scheduler trades that away for latency, which out-of-order cores hide anyway, and then spills accumulators.
+  // Switched off here and not by -enable-misched: that option is global, and LLD resets it.
+  config->disablePass(&llvm::MachineSchedulerID);
+  passes.add(config);
+  auto* info = new llvm::MachineModuleInfoWrapperPass(&generator);
+  passes.add(info);
+  bool refused = config->addISelPasses();
+  config->addMachinePasses();
+  config->setInitialized();
+  refused |= generator.addAsmPrinter(passes, out, nullptr, kind, info->getMMI().getContext());
   FCC_CHECK(!refused, "LLVM cannot write this kind of file");
+  passes.add(llvm::createFreeMachineFunctionPass());
   passes.run(module);
   return {buffer.begin(), buffer.end()};
 }
@@ -120,7 +138,8 @@ void prepare_module(llvm::Module& module, const Target& target) {
   module.setPICLevel(llvm::PICLevel::SmallPIC);
 }
 
-std::string compile_module(llvm::Module& module, const Target& target, const CompileKernelOptions& options, CompiledKernel* texts) {
+std::string compile_module(llvm::Module& module, const Target& target, const CompileKernelOptions& options,
+                           CompiledKernel* texts) {
   std::unique_ptr<llvm::TargetMachine> machine = make_machine(target);
   check(module);
   optimise(module, *machine);
@@ -132,7 +151,8 @@ std::string compile_module(llvm::Module& module, const Target& target, const Com
   return generate(module, *machine, llvm::CodeGenFileType::ObjectFile);
 }
 
-Result<CompiledKernel> compile_kernel(const loop::Kernel& kernel, const Target& target, std::span<const std::string> symbol_names,
+Result<CompiledKernel> compile_kernel(const loop::Kernel& kernel, const Target& target,
+                                      std::span<const std::string> symbol_names,
                                       const std::map<std::string, int32_t>& faults, const std::string& function_name,
                                       const CompileKernelOptions& options) {
   llvm::LLVMContext context;

@@ -21,9 +21,9 @@ struct CompileKernelOptions {
 };
 
 struct CompiledKernel {
-  std::string object;          // ELF bytes; the function is a hidden global
-  int64_t scratch_bytes = 0;   // per thread, 64-byte aligned
-  std::string ir, assembly;    // only when asked for
+  std::string object;         // ELF bytes; the function is a hidden global
+  int64_t scratch_bytes = 0;  // per thread, 64-byte aligned
+  std::string ir, assembly;   // only when asked for
 };
 
 // symbol_names[i] is what the kernel finds in symbols[i]; faults gives the index of each fault sentence.
@@ -34,6 +34,7 @@ Result<CompiledKernel> compile_kernel(const loop::Kernel&, const Target&, std::s
 // Gives a module the target's triple and data layout; before anything is put into it.
 void prepare_module(llvm::Module&, const Target&);
 // Optimises and compiles a module made elsewhere in this folder (the tables of a model).
-std::string compile_module(llvm::Module&, const Target&, const CompileKernelOptions& = {}, CompiledKernel* texts = nullptr);
+std::string compile_module(llvm::Module&, const Target&, const CompileKernelOptions& = {},
+                           CompiledKernel* texts = nullptr);
 
 }  // namespace fcc

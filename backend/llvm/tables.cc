@@ -15,19 +15,22 @@ using llvm::Constant;
 
 class Tables {
  public:
-  Tables(llvm::Module& module, const TablesInput& input) : module_(module), c_(module.getContext()), b_(c_), input_(input) {}
+  Tables(llvm::Module& module, const TablesInput& input)
+      : module_(module), c_(module.getContext()), b_(c_), input_(input) {}
 
   void build() {
     const ModelImage& m = input_.image;
     std::vector<Constant*> variants, states;
     for (size_t v = 0; v < m.variants.size(); ++v) variants.push_back(variant(v));
     for (const StateImage& s : m.states) states.push_back(state(s));
-    auto* constants = new llvm::GlobalVariable(module_, b_.getInt8Ty(), true, llvm::GlobalValue::ExternalLinkage, nullptr, kConstantsSymbol);
+    auto* constants = new llvm::GlobalVariable(module_, b_.getInt8Ty(), true, llvm::GlobalValue::ExternalLinkage,
+                                               nullptr, kConstantsSymbol);
     constants->setVisibility(llvm::GlobalValue::HiddenVisibility);
-    Constant* model = structure({u32(FCC_ABI_VERSION), u32(sizeof(fcc_model)), u32(sizeof(fcc_entry)), u32(sizeof(fcc_step)),
-                                 u32(sizeof(fcc_slot)), u32(sizeof(fcc_symbol)), u32(sizeof(fcc_buffer)), u32(sizeof(fcc_state)),
-                                 string(m.producer), string(m.source_hash), constants, i64(m.constants_bytes), array(states, "states"),
-                                 u32(states.size()), u32(variants.size()), i64(m.state_arena_bytes), array(variants, "variants")});
+    Constant* model = structure(
+        {u32(FCC_ABI_VERSION), u32(sizeof(fcc_model)), u32(sizeof(fcc_entry)), u32(sizeof(fcc_step)),
+         u32(sizeof(fcc_slot)), u32(sizeof(fcc_symbol)), u32(sizeof(fcc_buffer)), u32(sizeof(fcc_state)),
+         string(m.producer), string(m.source_hash), constants, i64(m.constants_bytes), array(states, "states"),
+         u32(states.size()), u32(variants.size()), i64(m.state_arena_bytes), array(variants, "variants")});
     check_size(model, sizeof(fcc_model));
     query(global(model, "model"));
   }
@@ -39,11 +42,13 @@ class Tables {
   Constant* null() { return llvm::ConstantPointerNull::get(b_.getPtrTy()); }
   Constant* structure(std::vector<Constant*> fields) { return llvm::ConstantStruct::getAnon(c_, fields); }
   void check_size(Constant* s, size_t bytes) {
-    FCC_CHECK(module_.getDataLayout().getTypeAllocSize(s->getType()) == bytes, "a table does not look like model_abi.h");
+    FCC_CHECK(module_.getDataLayout().getTypeAllocSize(s->getType()) == bytes,
+              "a table does not look like model_abi.h");
   }
 
   Constant* global(Constant* value, const std::string& name) {
-    auto* g = new llvm::GlobalVariable(module_, value->getType(), true, llvm::GlobalValue::InternalLinkage, value, name);
+    auto* g =
+        new llvm::GlobalVariable(module_, value->getType(), true, llvm::GlobalValue::InternalLinkage, value, name);
     g->setAlignment(llvm::Align(8));
     return g;
   }
@@ -87,7 +92,8 @@ class Tables {
   Constant* slots(const std::vector<SlotImage>& list, Sizes& s, const std::string& name) {
     std::vector<Constant*> out;
     for (const SlotImage& slot : list) {
-      out.push_back(structure({string(slot.name), u32(static_cast<uint64_t>(slot.type.dtype)), u32(slot.type.dims.size()), dims(slot.type.dims, s)}));
+      out.push_back(structure({string(slot.name), u32(static_cast<uint64_t>(slot.type.dtype)),
+                               u32(slot.type.dims.size()), dims(slot.type.dims, s)}));
       check_size(out.back(), sizeof(fcc_slot));
     }
     return array(out, name);
@@ -96,8 +102,8 @@ class Tables {
   Constant* state(const StateImage& s) {
     Sizes none;
     const int64_t bytes = product_of(s.type) * byte_size(s.type.dtype);
-    Constant* out = structure({string(s.name), u32(static_cast<uint64_t>(s.type.dtype)), u32(s.type.dims.size()), dims(s.type.dims, none),
-                               i64(s.offset), i64(bytes), i64(s.init)});
+    Constant* out = structure({string(s.name), u32(static_cast<uint64_t>(s.type.dtype)), u32(s.type.dims.size()),
+                               dims(s.type.dims, none), i64(s.offset), i64(bytes), i64(s.init)});
     check_size(out, sizeof(fcc_state));
     return out;
   }
@@ -108,7 +114,8 @@ class Tables {
     for (const ArgImage& a : s.args) args.push_back(structure({u32(a.space), u32(a.index), i64(a.offset)}));
     llvm::Function* run = module_.getFunction(k.function);
     if (!run) {
-      auto* type = llvm::FunctionType::get(b_.getInt32Ty(), {b_.getPtrTy(), b_.getPtrTy(), b_.getInt64Ty(), b_.getInt64Ty(), b_.getPtrTy()}, false);
+      auto* type = llvm::FunctionType::get(
+          b_.getInt32Ty(), {b_.getPtrTy(), b_.getPtrTy(), b_.getInt64Ty(), b_.getInt64Ty(), b_.getPtrTy()}, false);
       run = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, k.function, module_);
       run->setVisibility(llvm::GlobalValue::HiddenVisibility);
     }
@@ -117,8 +124,8 @@ class Tables {
     if (k.defines_symbols) flags |= FCC_STEP_DEFINES_SYMBOLS;
     FCC_CHECK(k.scratch_bytes <= UINT32_MAX, "step {} wants {} bytes of scratch", s.name, k.scratch_bytes);
     Constant* out = structure({run, u32(FCC_STEP_KERNEL), u32(flags), array(args, "args"), u32(args.size()),
-                               u32(static_cast<uint64_t>(k.scratch_bytes)), size(s.tiles, sizes), size(s.flops, sizes), size(s.bytes, sizes),
-                               size(s.work_ns, sizes), string(s.name), string(s.what)});
+                               u32(static_cast<uint64_t>(k.scratch_bytes)), size(s.tiles, sizes), size(s.flops, sizes),
+                               size(s.bytes, sizes), size(s.work_ns, sizes), string(s.name), string(s.what)});
     check_size(out, sizeof(fcc_step));
     return out;
   }
@@ -129,7 +136,8 @@ class Tables {
     std::vector<Constant*> symbols, buffers, steps, faults;
     for (const SymbolImage& s : e.symbols) {
       sizes.symbols.push_back(s.name);
-      symbols.push_back(structure({string(s.name), u32(s.defined_by_step), u32(s.input), u32(s.axis), u32(0), i64(s.min), i64(s.max)}));
+      symbols.push_back(structure(
+          {string(s.name), u32(s.defined_by_step), u32(s.input), u32(s.axis), u32(0), i64(s.min), i64(s.max)}));
       check_size(symbols.back(), sizeof(fcc_symbol));
     }
     Constant *inputs = slots(e.inputs, sizes, "inputs"), *outputs = slots(e.outputs, sizes, "outputs");
@@ -146,10 +154,11 @@ class Tables {
       max_scratch = std::max(max_scratch, k.scratch_bytes);
     }
     for (const std::string& text : input_.faults[v][index]) faults.push_back(string(text));
-    Constant* out = structure({string(e.name), u32(e.inputs.size()), u32(e.outputs.size()), u32(symbols.size()), u32(sizes.derived.size()),
-                               u32(buffers.size()), u32(steps.size()), u32(faults.size()), u32(max_args), inputs, outputs,
-                               array(symbols, "symbols"), array(buffers, "buffers"), array(steps, "steps"), array(faults, "faults"),
-                               derive(sizes, v, index), i64(e.workspace_bytes), u32(static_cast<uint64_t>(max_scratch)), u32(0)});
+    Constant* out = structure({string(e.name), u32(e.inputs.size()), u32(e.outputs.size()), u32(symbols.size()),
+                               u32(sizes.derived.size()), u32(buffers.size()), u32(steps.size()), u32(faults.size()),
+                               u32(max_args), inputs, outputs, array(symbols, "symbols"), array(buffers, "buffers"),
+                               array(steps, "steps"), array(faults, "faults"), derive(sizes, v, index),
+                               i64(e.workspace_bytes), u32(static_cast<uint64_t>(max_scratch)), u32(0)});
     check_size(out, sizeof(fcc_entry));
     return out;
   }
@@ -161,7 +170,8 @@ class Tables {
     k.name = "derive";
     k.n_params = 1;
     const auto n = static_cast<int64_t>(sizes.derived.size());
-    const loop::BufferId out = k.add_buffer({.name = "derived", .dtype = DType::i64, .dims = {n}, .space = loop::Space::output});
+    const loop::BufferId out =
+        k.add_buffer({.name = "derived", .dtype = DType::i64, .dims = {n}, .space = loop::Space::output});
     for (int64_t i = 0; i < n; ++i)
       k.body.push_back(loop::store(out, {loop::index(i)}, loop::from_sym(sizes.derived[static_cast<size_t>(i)])));
     const std::string name = fmt::format("derive_v{}_e{}", v, index);
@@ -185,7 +195,8 @@ class Tables {
     const VariantImage& x = input_.image.variants[v];
     std::vector<Constant*> entries;
     for (size_t e = 0; e < x.entries.size(); ++e) entries.push_back(entry(v, e));
-    Constant* out = structure({u32(x.target.isa_bits()), u32(entries.size()), array(entries, "entries"), string(x.target.text())});
+    Constant* out =
+        structure({u32(x.target.isa_bits()), u32(entries.size()), array(entries, "entries"), string(x.target.text())});
     check_size(out, sizeof(fcc_variant));
     return out;
   }
@@ -200,7 +211,9 @@ class Tables {
   }
 
  public:
-  Target lowest() const { return Target::level(input_.image.variants.at(0).target.is_x86() ? Isa::x86_64_v2 : Isa::aarch64); }
+  Target lowest() const {
+    return Target::level(input_.image.variants.at(0).target.is_x86() ? Isa::x86_64_v2 : Isa::aarch64);
+  }
 
  private:
   llvm::Module& module_;

@@ -14,7 +14,7 @@ inline constexpr const char* kConstantsSymbol = "fcc_constants";
 
 // What the writer found out about a compiled kernel as an entry sees it.
 struct PlacedKernel {
-  std::string function;       // symbol name
+  std::string function;  // symbol name
   int64_t scratch_bytes = 0;
   bool may_fault = false, defines_symbols = false;
 };

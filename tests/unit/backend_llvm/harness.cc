@@ -1,0 +1,215 @@
+#include "tests/unit/backend_llvm/harness.h"
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <random>
+
+namespace fcc::test {
+
+std::vector<Target> host_targets() {
+  std::vector<Target> targets{Target::level(Isa::x86_64_v2)};
+  if (__builtin_cpu_supports("x86-64-v3")) targets.push_back(Target::level(Isa::x86_64_v3));
+  if (__builtin_cpu_supports("x86-64-v4")) targets.push_back(Target::level(Isa::x86_64_v4));
+  return targets;
+}
+
+std::string scratch_file(const std::string& name) {
+  struct Folder {
+    std::string path = std::string(FCC_BINARY_DIR) + "/backend_llvm_" + std::to_string(::getpid());
+    Folder() { std::filesystem::create_directories(path); }
+    ~Folder() { std::filesystem::remove_all(path); }
+  };
+  static const Folder folder;
+  static int counter = 0;
+  return folder.path + "/" + std::to_string(counter++) + "_" + name;
+}
+
+ModelImage image_of(const loop::Kernel& kernel, std::vector<Target> targets,
+                    const std::map<std::string, int64_t>& symbols) {
+  ModelImage image;
+  image.source_hash = "test";
+  image.info_json = "{}";
+  for (Target& t : targets) {
+    EntryImage entry;
+    entry.name = "infer";
+    for (const auto& [name, value] : symbols) entry.symbols.push_back({.name = name});
+    loop::walk(kernel.body, [&](const loop::Stmt& s) {
+      if (s.kind == loop::StmtKind::define_symbol) entry.symbols.push_back({.name = s.text, .defined_by_step = true});
+    });
+    StepImage step{.kernel = 0, .args = {}, .tiles = kernel.tiles};
+    step.name = kernel.name;
+    step.args.resize(static_cast<size_t>(kernel.n_params));
+    entry.steps.push_back(step);
+    image.variants.push_back({std::move(t), {kernel}, {entry}});
+  }
+  return image;
+}
+
+LoadedModel::LoadedModel(const std::string& path) {
+  handle_ = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle_) {
+    ADD_FAILURE() << ::dlerror();
+    std::abort();
+  }
+  model_ = reinterpret_cast<fcc_model_query_fn>(::dlsym(handle_, FCC_MODEL_QUERY_NAME))(FCC_ABI_VERSION);
+}
+
+LoadedModel::~LoadedModel() {
+  ::dlclose(handle_);
+}
+
+namespace {
+
+// Bytes between two pages that fault, touching the one after or the one before.
+class Fenced {
+ public:
+  Fenced(size_t bytes, bool at_end) : bytes_(bytes) {
+    const size_t page = 4096, inner = (bytes + page - 1) / page * page + page;
+    size_ = inner + 2 * page;
+    base_ = static_cast<char*>(::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    std::memset(base_, 0x5a, size_);
+    ::mprotect(base_, page, PROT_NONE);
+    ::mprotect(base_ + size_ - page, page, PROT_NONE);
+    data_ = at_end ? base_ + size_ - page - bytes : base_ + page;
+    low_ = base_ + page;
+    high_ = base_ + size_ - page;
+  }
+  ~Fenced() { ::munmap(base_, size_); }
+  Fenced(const Fenced&) = delete;
+  char* data() { return data_; }
+  bool intact() const {
+    for (const char* p = low_; p < data_; ++p)
+      if (*p != 0x5a) return false;
+    for (const char* p = data_ + bytes_; p < high_; ++p)
+      if (*p != 0x5a) return false;
+    return true;
+  }
+
+ private:
+  size_t bytes_, size_;
+  char *base_, *data_, *low_, *high_;
+};
+
+Tensor deep_copy(const Tensor& t) {
+  Tensor c(t.dtype(), t.shape());
+  if (t.bytes()) std::memcpy(c.raw(), t.raw(), static_cast<size_t>(t.bytes()));
+  return c;
+}
+
+}  // namespace
+
+RunResult run(const loop::Kernel& kernel, const Target& target, std::vector<Tensor>& args,
+              const std::map<std::string, int64_t>& symbols) {
+  const std::string path = scratch_file("kernel.so");
+  Status written = write_model(image_of(kernel, {target}, symbols), path);
+  EXPECT_TRUE(written) << written.error().text();
+  LoadedModel loaded(path);
+  std::filesystem::remove(path);
+  const fcc_entry& entry = loaded.model().variants[0].entries[0];
+  const fcc_step& step = entry.steps[0];
+  RunResult result;
+  std::vector<Tensor> original;
+  for (const Tensor& a : args) original.push_back(deep_copy(a));
+  for (bool at_end : {true, false}) {
+    std::vector<std::unique_ptr<Fenced>> buffers;
+    std::vector<void*> pointers;
+    for (const Tensor& a : original) {
+      buffers.push_back(std::make_unique<Fenced>(static_cast<size_t>(a.bytes()), at_end));
+      if (a.bytes()) std::memcpy(buffers.back()->data(), a.raw(), static_cast<size_t>(a.bytes()));
+      pointers.push_back(buffers.back()->data());
+    }
+    std::vector<int64_t> values;
+    for (uint32_t i = 0; i < entry.n_symbols; ++i) {
+      auto it = symbols.find(entry.symbols[i].name);
+      values.push_back(it == symbols.end() ? 0 : it->second);
+    }
+    const int64_t tiles = kernel.tiles.evaluate([&](std::string_view n) { return symbols.at(std::string(n)); });
+    Fenced scratch((step.scratch_bytes + 63) / 64 * 64, false);
+    result.code = step.run(pointers.data(), values.data(), 0, tiles / 2, scratch.data());
+    if (result.code == 0) result.code = step.run(pointers.data(), values.data(), tiles / 2, tiles, scratch.data());
+    for (size_t i = 0; i < buffers.size(); ++i)
+      EXPECT_TRUE(buffers[i]->intact()) << "argument " << i << " of " << kernel.name;
+    EXPECT_TRUE(scratch.intact());
+    for (size_t i = 0; i < args.size(); ++i) {
+      args[i] = Tensor(args[i].dtype(), args[i].shape());
+      if (args[i].bytes()) std::memcpy(args[i].raw(), buffers[i]->data(), static_cast<size_t>(args[i].bytes()));
+    }
+    for (uint32_t i = 0; i < entry.n_symbols; ++i) result.symbols[entry.symbols[i].name] = values[i];
+  }
+  return result;
+}
+
+static double spacing(DType t, double v) {
+  const double e = std::fabs(v);
+  switch (t) {
+    case DType::f64:
+      return std::max(std::ldexp(e, -52), 5e-324);
+    case DType::f16:
+      return std::max(std::ldexp(e, -10), std::ldexp(1, -24));
+    case DType::bf16:
+      return std::max(std::ldexp(e, -7), 1e-40);
+    default:
+      return std::max(std::ldexp(e, -23), 1.5e-45);
+  }
+}
+
+void expect_same(const loop::Kernel& kernel, const std::vector<Tensor>& args,
+                 const std::map<std::string, int64_t>& symbols, double ulps, double scale) {
+  std::vector<Tensor> expected;
+  for (const Tensor& a : args) expected.push_back(deep_copy(a));
+  std::vector<Tensor*> pointers;
+  for (Tensor& t : expected) pointers.push_back(&t);
+  Status evaluated = loop::evaluate(kernel, pointers, symbols);
+  ASSERT_TRUE(evaluated) << evaluated.error().text();
+  for (const Target& target : host_targets()) {
+    std::vector<Tensor> actual = args;
+    run(kernel, target, actual, symbols);
+    for (size_t a = 0; a < args.size(); ++a) {
+      const Tensor &want = expected[a], &got = actual[a];
+      int shown = 0;
+      for (int64_t i = 0; i < want.elements() && shown < 4; ++i) {
+        if (!is_float(want.dtype())) {
+          if (want.get_int(i) != got.get_int(i)) {
+            ADD_FAILURE() << kernel.name << " on " << target.text() << ", argument " << a << "[" << i
+                          << "]: " << got.get_int(i) << " instead of " << want.get_int(i);
+            ++shown;
+          }
+          continue;
+        }
+        const double w = want.get_double(i), g = got.get_double(i);
+        const bool same = (std::isnan(w) && std::isnan(g)) || w == g ||
+                          std::fabs(w - g) <= ulps * spacing(want.dtype(), std::max(std::fabs(w), scale));
+        if (!same) {
+          ADD_FAILURE() << kernel.name << " on " << target.text() << ", argument " << a << "[" << i << "]: " << g
+                        << " instead of " << w;
+          ++shown;
+        }
+      }
+    }
+  }
+}
+
+Tensor random(DType dtype, std::vector<int64_t> shape, uint32_t seed) {
+  Tensor t(dtype, std::move(shape));
+  std::mt19937 engine(seed);
+  for (int64_t i = 0; i < t.elements(); ++i) {
+    const uint32_t r = engine();
+    if (is_float(dtype))
+      t.set_double(i, (static_cast<double>(r) / 4294967296.0 - 0.5) * 8);
+    else if (dtype == DType::boolean)
+      t.set_int(i, r & 1);
+    else if (is_unsigned_int(dtype))
+      t.set_int(i, r % 13);
+    else
+      t.set_int(i, static_cast<int64_t>(r % 25) - 12);
+  }
+  return t;
+}
+
+}  // namespace fcc::test
