@@ -274,7 +274,8 @@ TEST_F(KernelFixture, HalfTypesWidenAndRound) {
 TEST_F(KernelFixture, ContractTile) {
   const BufferId a = param("a", DType::f32, {40}, Space::input), b = param("b", DType::f32, {6 * 16}, Space::input);
   const BufferId y = param("y", DType::f32, {2, 16}, Space::output);
-  const VarId r = k.add_var("r"), block = k.add_var("block"), lane = k.add_var("lane"), acc = k.add_var("acc", DType::f32);
+  const VarId r = k.add_var("r"), block = k.add_var("block"), lane = k.add_var("lane"),
+              acc = k.add_var("acc", DType::f32);
   ContractTile t{.a = a, .b = b, .a_base = index(3), .b_base = index(0), .a_row = index(5), .rows = 2, .cols = 16};
   t.reductions = {{index(2), index(10), index(48)}, {index(3), index(2), index(16)}};
   t.row_var = r;
