@@ -13,6 +13,7 @@ static constexpr std::string_view kPipeline[] = {
     "expand_composites",
     "fold_constants",     // scaled weights, transposed weights
     "simplify",
+    "choose_layout",      // convolutions decide; everything between them follows
     "pack_matmul",        // packing is a node: folded for constants, kept for run-time operands
     "fold_constants",
     "merge_equal",

@@ -1,0 +1,230 @@
+// Which values live in the blocked layout NCHW16c. Every 2-D convolution by constant weights runs blocked; operators
+// between convolutions follow, so that inside of a CNN no reorder remains: PackC16 stands where a plain tensor enters,
+// UnpackC16 where one leaves.
+//
+//   Conv(x, w, b)       → Conv{blocked}(x', PackConvWeight(w)) + b'
+//   f(UnpackC16(x'))    → UnpackC16(f'(x')) for pointwise f, pooling, Concat over channels, Resize
+//
+// A convolution with fewer than 16 input channels (a stem on 1 or 3) reads the plain tensor: padding 3 channels to 16
+// would cost five times the arithmetic. Lanes past the channels hold finite junk: operators that could make it infinite
+// (division, logarithm, ...) stay plain unless the channels fill whole blocks.
+#include <algorithm>
+#include <set>
+
+#include "ir/op.h"
+#include "passes/manager.h"
+
+namespace fcc {
+namespace {
+
+constexpr int64_t kBlock = 16;
+
+class LayoutChooser {
+ public:
+  explicit LayoutChooser(Graph& g) : g_(g) {}
+
+  Result<bool> run() {
+    for (NodeId id : g_.order()) {
+      const Node n = g_.node(id);
+      g_.set_insert_point(id);
+      GraphBuilder b(g_, n.loc);
+      const ValueId y = choose(b, n);
+      g_.set_insert_point(kNoNode);
+      FCC_CHECKED(b.status());
+      if (y == kNoValue) continue;
+      g_.replace_uses(n.out[0], y);
+      g_.erase(id);
+      changed_ = true;
+    }
+    return changed_;
+  }
+
+ private:
+  const TensorType& type(ValueId v) const { return g_.value(v).type; }
+
+  ValueId choose(GraphBuilder& b, const Node& n) {
+    if (n.out.size() != 1 || type(n.out[0]).dtype != DType::f32 || type(n.out[0]).rank() != 4) return kNoValue;
+    if (n.op->name == "Conv") return convolution(b, n);
+    if (n.in.empty() || std::none_of(n.in.begin(), n.in.end(), [&](ValueId v) { return blocked_form(v) != kNoValue; })) return kNoValue;
+    if (n.op->formula) return pointwise(b, n);
+    const std::string_view s = n.op->name;
+    if (s == "MaxPool" || s == "AveragePool" || s == "GlobalAveragePool" || s == "GlobalMaxPool") return pooling(b, n);
+    if (s == "Concat") return concat(b, n);
+    if (s == "Resize") return resize(b, n);
+    return kNoValue;
+  }
+
+  // The blocked tensor behind an UnpackC16, or kNoValue.
+  ValueId blocked_form(ValueId v) const {
+    const Node* n = g_.def(v);
+    return n && n->op->name == "UnpackC16" ? n->in[0] : kNoValue;
+  }
+  ValueId unpack(GraphBuilder& b, ValueId blocked, const SymExpr& channels) { return b("UnpackC16", {blocked}, {{"channels", channels.constant()}}); }
+  ValueId pack(GraphBuilder& b, ValueId v) {
+    const ValueId known = blocked_form(v);
+    return known != kNoValue ? known : b("PackC16", {v});
+  }
+
+  // ---- convolutions
+  struct Weights {
+    ValueId value = kNoValue;
+    int64_t group = 1, in_per_group = 0, out = 0;
+  };
+
+  ValueId convolution(GraphBuilder& b, const Node& n) {
+    if (!g_.is_constant(n.in[1]) || type(n.in[1]).rank() != 4 || !type(n.in[0]).dims[1].is_constant()) return kNoValue;
+    const int64_t channels = type(n.in[0]).dims[1].constant();
+    Weights w{n.in[1], n.attrs.integer("group", 1), type(n.in[1]).dims[1].constant(), type(n.in[1]).dims[0].constant()};
+    if (channels == 0 || w.out == 0 || g_.value(w.value).data.empty()) return kNoValue;
+    const bool depthwise = w.group == channels && w.group == w.out && w.group > 1;
+    const bool blocked_in = channels >= kBlock || blocked_form(n.in[0]) != kNoValue || w.group > 1;
+    if (!depthwise && !fit_groups(b, w, blocked_in)) return kNoValue;
+    const int64_t out_per_group = w.out / w.group;
+    const int64_t nr = depthwise ? kBlock : out_per_group % 32 == 0 || out_per_group > 48 ? 32 : kBlock;
+    const ValueId packed = b("PackConvWeight", {w.value}, {{"nr", nr}, {"group", w.group}});
+    Attrs attrs = n.attrs;
+    for (const auto& [key, value] : std::initializer_list<std::pair<const char*, int64_t>>{
+             {"blocked", 1}, {"blocked_in", blocked_in}, {"blocked_out", 1}, {"channels", w.in_per_group * w.group}, {"out_channels", w.out}, {"nr", nr}, {"group", w.group}})
+      attrs.set(key, value);
+    ValueId y = b("Conv", {blocked_in ? pack(b, n.in[0]) : n.in[0], packed}, std::move(attrs));
+    if (n.in.size() > 2 && n.in[2] != kNoValue) y = b("Add", {y, per_channel(b, n.in[2], w.out)});
+    return unpack(b, y, w.out);
+  }
+
+  // Makes every group whole blocks of channels: one group's input channels are padded with zero weights; several small
+  // groups join into a block-diagonal one. False when the shape does not allow it.
+  bool fit_groups(GraphBuilder& b, Weights& w, bool blocked_in) {
+    if (w.group == 1) {
+      const int64_t padded = (w.in_per_group + kBlock - 1) / kBlock * kBlock;
+      if (blocked_in && padded != w.in_per_group) w.value = padded_inputs(b, w, padded);
+      if (blocked_in) w.in_per_group = padded;
+      return true;
+    }
+    int64_t join = 1;
+    while (join <= w.group && ((w.in_per_group * join) % kBlock != 0 || (w.out / w.group * join) % kBlock != 0)) join *= 2;
+    if (join > w.group || w.group % join != 0) return false;
+    if (join == 1) return true;
+    w.value = joined_groups(b, w, join);
+    w.in_per_group *= join;
+    w.group /= join;
+    return true;
+  }
+
+  ValueId padded_inputs(GraphBuilder& b, const Weights& w, int64_t padded) {
+    const Tensor& from = g_.value(w.value).data;
+    const std::vector<int64_t>& s = from.shape();
+    Tensor to(from.dtype(), {s[0], padded, s[2], s[3]});
+    const int64_t taps = s[2] * s[3];
+    for (int64_t k = 0; k < s[0]; ++k) std::copy_n(from.as<float>().begin() + k * s[1] * taps, s[1] * taps, to.as<float>().begin() + k * padded * taps);
+    return b.constant(std::move(to), g_.value(w.value).name + ".padded");
+  }
+
+  ValueId joined_groups(GraphBuilder& b, const Weights& w, int64_t join) {
+    const Tensor& from = g_.value(w.value).data;
+    const std::vector<int64_t>& s = from.shape();
+    Tensor to(from.dtype(), {s[0], s[1] * join, s[2], s[3]});
+    const int64_t taps = s[2] * s[3], out_per_group = w.out / w.group;
+    for (int64_t k = 0; k < s[0]; ++k) {
+      const int64_t place = k / out_per_group % join;  // of the old group within the new one
+      std::copy_n(from.as<float>().begin() + k * s[1] * taps, s[1] * taps, to.as<float>().begin() + (k * join + place) * s[1] * taps);
+    }
+    return b.constant(std::move(to), g_.value(w.value).name + ".joined");
+  }
+
+  // v[C] as [1, C/16, 1, 1, 16], zeros past C.
+  ValueId per_channel(GraphBuilder& b, ValueId v, int64_t channels) {
+    const int64_t padded = (channels + kBlock - 1) / kBlock * kBlock;
+    const ValueId vector = b("PackVector", {v}, {{"n", padded}});
+    return b("Reshape", {vector, b.ints({1, padded / kBlock, 1, 1, kBlock})});
+  }
+
+  // ---- operators that follow
+  static bool safe_on_junk(const Node& n) {
+    static const std::set<std::string_view> unsafe = {"Div", "Log", "Pow", "Reciprocal", "Sqrt", "Exp", "Mod", "Tan", "Asin", "Acos", "Acosh", "Atanh", "Sinh", "Cosh"};
+    return !unsafe.contains(n.op->name);
+  }
+
+  ValueId pointwise(GraphBuilder& b, const Node& n) {
+    const Dims& out = type(n.out[0]).dims;
+    if (!out[1].is_constant() || (out[1].constant() % kBlock != 0 && !safe_on_junk(n))) return kNoValue;
+    for (ValueId v : n.in)
+      if (v != kNoValue && !can_block(v, out)) return kNoValue;
+    std::vector<ValueId> in;
+    for (ValueId v : n.in) in.push_back(v == kNoValue ? kNoValue : block_operand(b, v));
+    return unpack(b, b(n.op->name, std::move(in), n.attrs), out[1]);
+  }
+
+  // Scalars stay; a tensor that spans the channels is packed; anything else that varies over width or height without
+  // channels keeps the operator plain.
+  bool can_block(ValueId v, const Dims& out) const {
+    const Dims& d = type(v).dims;
+    if (type(v).elements().is(1)) return true;
+    if (type(v).dtype != DType::f32 || d.size() < 3 || d.size() > 4) return false;
+    const SymExpr& channels = d[d.size() - 3];
+    return channels == out[1];
+  }
+
+  ValueId block_operand(GraphBuilder& b, ValueId v) {
+    const Dims d = type(v).dims;
+    if (type(v).elements().is(1)) return d.empty() ? v : b("Reshape", {v, b.ints({})});
+    if (d.size() == 3) {
+      Dims with_batch = d;
+      with_batch.insert(with_batch.begin(), 1);
+      v = b("Reshape", {v, b.dims(with_batch)});
+    }
+    return pack(b, v);
+  }
+
+  ValueId pooling(GraphBuilder& b, const Node& n) {
+    if (!type(n.in[0]).dims[1].is_constant()) return kNoValue;
+    Attrs attrs = n.attrs;
+    attrs.set("blocked", int64_t{1});
+    return unpack(b, b(n.op->name, {blocked_form(n.in[0])}, std::move(attrs)), type(n.in[0]).dims[1]);
+  }
+
+  ValueId concat(GraphBuilder& b, const Node& n) {
+    const int64_t axis = n.attrs.integer("axis");
+    if (axis != 1 && axis != -3) return kNoValue;
+    size_t already = 0;
+    for (ValueId v : n.in) {
+      const SymExpr& c = type(v).dims[1];
+      if (!c.is_constant() || c.constant() % kBlock != 0) return kNoValue;
+      already += blocked_form(v) != kNoValue;
+    }
+    if (2 * already < n.in.size()) return kNoValue;
+    std::vector<ValueId> in;
+    for (ValueId v : n.in) in.push_back(pack(b, v));
+    return unpack(b, b("Concat", std::move(in), {{"axis", int64_t{1}}}), type(n.out[0]).dims[1]);
+  }
+
+  // Nearest and linear enlargement over height and width: the lane axis is one more axis that keeps its size.
+  ValueId resize(GraphBuilder& b, const Node& n) {
+    const Dims &in = type(n.in[0]).dims, &out = type(n.out[0]).dims;
+    const std::string mode = n.attrs.string("mode", "nearest");
+    if (in[0] != out[0] || in[1] != out[1] || !in[1].is_constant() || mode == "cubic" || n.attrs.has("axes") || n.attrs.has("keep_aspect_ratio_policy")) return kNoValue;
+    if (n.attrs.string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize" || n.attrs.flag("antialias")) return kNoValue;
+    const bool by_sizes = n.in.size() > 3 && n.in[3] != kNoValue;
+    const ValueId x = blocked_form(n.in[0]);
+    std::vector<ValueId> operands{x, kNoValue};
+    if (by_sizes) {
+      operands.push_back(kNoValue);
+      operands.push_back(b.dims({out[0], ceildiv(out[1], kBlock), out[2], out[3], kBlock}));
+    } else {
+      if (n.in.size() < 3 || !g_.is_constant(n.in[2]) || g_.value(n.in[2]).data.elements() != 4) return kNoValue;
+      Tensor scales(DType::f32, {5});
+      for (int64_t i = 0; i < 4; ++i) scales.set_double(i, g_.value(n.in[2]).data.get_double(i));
+      scales.set_double(4, 1);
+      operands.push_back(b.constant(std::move(scales), "scales"));
+    }
+    return unpack(b, b("Resize", std::move(operands), n.attrs), in[1]);
+  }
+
+  Graph& g_;
+  bool changed_ = false;
+};
+
+}  // namespace
+
+Result<bool> choose_layout(Graph& g, PassContext&) { return LayoutChooser(g).run(); }
+
+}  // namespace fcc
