@@ -21,6 +21,7 @@ namespace fcc {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr int32_t kNoMoreJobs = -1;
 
 bool read_exactly(int fd, void* data, size_t bytes) {
   for (char* at = static_cast<char*>(data); bytes > 0;) {
@@ -65,6 +66,8 @@ class Worker {
     results_ = from_child[0];
   }
   ~Worker() {
+    // Closing the pipe is not enough: workers forked later hold its writing end too.
+    if (pid_ > 0) write_exactly(commands_, &kNoMoreJobs, sizeof kNoMoreJobs);
     ::close(commands_);
     ::close(results_);
     if (pid_ > 0) wait();
@@ -105,7 +108,7 @@ class Worker {
  private:
   [[noreturn]] static void serve(int commands, int results, const std::function<std::string(int)>& job) {
     int32_t number = 0;
-    while (read_exactly(commands, &number, sizeof number)) {
+    while (read_exactly(commands, &number, sizeof number) && number != kNoMoreJobs) {
       const std::string text = job(number);
       const uint64_t bytes = text.size();
       if (!write_exactly(results, &bytes, sizeof bytes) || !write_exactly(results, text.data(), text.size())) break;
