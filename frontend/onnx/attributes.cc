@@ -39,12 +39,15 @@ Result<AttrValue> attribute_value(const AttributeProto& a, TensorReader& tensors
     case AttributeProto::STRINGS:
       return std::vector<std::string>(a.strings().begin(), a.strings().end());
     case AttributeProto::TENSOR: {
-      if (!a.has_t()) return fail(what + " says it is a tensor, but holds none");
+      if (!a.has_t())
+        return fail(what + " says it is a tensor, but holds none", {}, "the file is damaged or was written wrongly");
       FCC_TRY(Tensor t, tensors.read(a.t(), what));
       return t;
     }
     case AttributeProto::SPARSE_TENSOR: {
-      if (!a.has_sparse_tensor()) return fail(what + " says it is a sparse tensor, but holds none");
+      if (!a.has_sparse_tensor())
+        return fail(what + " says it is a sparse tensor, but holds none", {},
+                    "the file is damaged or was written wrongly");
       FCC_TRY(Tensor t, tensors.read_sparse(a.sparse_tensor(), what));
       return t;
     }

@@ -53,17 +53,13 @@ std::string quoted(std::string_view s) {
 void Faults::add(Diagnostic d) {
   std::vector<Diagnostic> more = std::move(d.more);
   d.more.clear();
-  if (full()) {
-    ++left_out_;
-  } else {
-    list_.push_back(std::move(d));
-  }
+  if (!full()) list_.push_back(std::move(d));
   for (Diagnostic& m : more) add(std::move(m));
 }
 
 Status Faults::status() {
   if (list_.empty()) return {};
-  if (left_out_ > 0) list_.push_back({.what = fmt::format("{} more faults are not shown", left_out_)});
+  if (full()) list_.back() = {.what = "further faults are not shown"};
   Diagnostic first = std::move(list_.front());
   first.more.assign(std::make_move_iterator(list_.begin() + 1), std::make_move_iterator(list_.end()));
   list_.clear();

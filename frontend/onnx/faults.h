@@ -19,15 +19,13 @@ class Faults {
  public:
   void add(Diagnostic d);
   bool empty() const { return list_.empty(); }
-  bool full() const { return list_.size() >= kMost; }
-  std::vector<Diagnostic> take() { return std::move(list_); }
+  bool full() const { return list_.size() > kMost; }  // time to stop looking
   // The first fault with the others behind it, or success.
   Status status();
 
  private:
   static constexpr size_t kMost = 20;  // more would only scroll the first ones away
   std::vector<Diagnostic> list_;
-  size_t left_out_ = 0;
 };
 
 }  // namespace fcc

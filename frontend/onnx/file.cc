@@ -75,19 +75,20 @@ Result<FileBytes> read_whole_file(const std::string& path, int64_t most) {
   const auto refuse = [&](std::string why, std::string hint = {}) {
     return fail(Diagnostic{.what = quoted(path) + " " + std::move(why), .hint = std::move(hint)});
   };
-  if (path.empty() || path.find('\0') != path.npos) return fail("no file name was given");
+  if (path.empty() || path.find('\0') != path.npos)
+    return fail("no file name was given", {}, "give the path of a file");
   // Non-blocking, so that a FIFO without a writer cannot hang the open.
   Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   struct stat st{};
   if (!fd.ok() && (errno == ENXIO || errno == EACCES) && ::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
-    return refuse(fmt::format("is {}, not a file", kind_of(st.st_mode)));
+    return refuse(fmt::format("is {}, not a file", kind_of(st.st_mode)), "give a regular file");
   if (!fd.ok())
     return refuse(std::string("cannot be read: ") + std::strerror(errno),
                   errno == ENOENT ? "check the spelling of the path" : "");
   if (::fstat(fd.get(), &st) != 0) return refuse(std::string("cannot be read: ") + std::strerror(errno));
   if (!S_ISREG(st.st_mode))
     return refuse(fmt::format("is {}, not a file", kind_of(st.st_mode)),
-                  S_ISDIR(st.st_mode) ? "give the file inside it" : "");
+                  S_ISDIR(st.st_mode) ? "give the file inside it" : "give a regular file");
   if (st.st_size == 0) return refuse("is empty", "the export or the download may have failed");
   if (st.st_size > most)
     return refuse(fmt::format("has {} bytes; at most {} are possible", st.st_size, most),
@@ -134,6 +135,8 @@ static Result<std::vector<std::string>> components(std::string_view location) {
   return parts;
 }
 
+static constexpr auto kBeside = "the weights must lie beside the model, as they were exported";
+
 static Result<Fd> open_beneath(const std::string& base, std::string_view location) {
   FCC_TRY(const std::vector<std::string> parts, components(location));
   Fd dir(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -147,17 +150,16 @@ static Result<Fd> open_beneath(const std::string& base, std::string_view locatio
       struct stat st{};
       if (::fstatat(dir.get(), parts[i].c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
         return refuse_location(location, fmt::format("goes through the symbolic link {}", quoted(parts[i])), link_hint);
-      return refuse_location(location, fmt::format("goes through {}, which is no folder", quoted(parts[i])));
+      return refuse_location(location, fmt::format("goes through {}, which is no folder", quoted(parts[i])),
+                             "correct the location");
     }
-    if (!next.ok()) return refuse_location(location, std::string("cannot be opened: ") + std::strerror(errno));
+    if (!next.ok()) return refuse_location(location, std::string("cannot be opened: ") + std::strerror(errno), kBeside);
     dir = std::move(next);
   }
   Fd file(::openat(dir.get(), parts.back().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   if (!file.ok() && errno == ELOOP) return refuse_location(location, "is a symbolic link", link_hint);
   if (!file.ok() && errno == ENXIO) return refuse_location(location, "is not a regular file");
-  if (!file.ok())
-    return refuse_location(location, std::string("cannot be opened: ") + std::strerror(errno),
-                           "the weights must lie beside the model, as they were exported");
+  if (!file.ok()) return refuse_location(location, std::string("cannot be opened: ") + std::strerror(errno), kBeside);
   return file;
 }
 
@@ -174,7 +176,8 @@ Result<ExternalFiles::File*> ExternalFiles::open(std::string_view location) {
   struct stat st{};
   if (::fstat(fd.get(), &st) != 0)
     return refuse_location(location, std::string("cannot be read: ") + std::strerror(errno));
-  if (!S_ISREG(st.st_mode)) return refuse_location(location, fmt::format("is {}, not a file", kind_of(st.st_mode)));
+  if (!S_ISREG(st.st_mode))
+    return refuse_location(location, fmt::format("is {}, not a file", kind_of(st.st_mode)), "name a regular file");
   if (st.st_nlink > 1)
     return refuse_location(location, fmt::format("is a hard link ({} names)", st.st_nlink),
                            "copy the file, so that it has one name only");

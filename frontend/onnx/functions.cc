@@ -19,12 +19,13 @@ Result<FunctionTable> FunctionTable::build(const onnx::ModelProto& model, int64_
     return fail(
         fmt::format("the model has {} functions; at most {} are supported", model.functions_size(), kMaxFunctions));
   for (const auto& f : model.functions()) {
-    if (f.name().empty()) return fail("a model-local function has no name");
+    if (f.name().empty()) return fail("a model-local function has no name", {}, "name it; nodes call it by name");
     Function entry{&f, default_attributes(f), model_opset};
     for (const auto& o : f.opset_import())
       if (domain_of(o.domain()).empty()) entry.opset = o.version();
     if (!table.functions_.emplace(Key(domain_of(f.domain()), f.name(), overload_of(f)), std::move(entry)).second)
-      return fail(fmt::format("function {} is defined twice", quoted(full_op_name(f.domain(), f.name()))));
+      return fail(fmt::format("function {} is defined twice", quoted(full_op_name(f.domain(), f.name()))), {},
+                  "functions of one domain need distinct names");
   }
   if (!table.functions_.empty()) FCC_CHECKED(table.check_expansion(model.graph()));
   return table;
@@ -74,7 +75,8 @@ Status FunctionTable::check_expansion(const onnx::GraphProto& graph) const {
     if (it == expanded.end()) {
       expanded[callee] = -1;
       if (stack.size() > kMaxDepth)
-        return fail(fmt::format("model-local functions call each other more than {} deep", kMaxDepth));
+        return fail(fmt::format("model-local functions call each other more than {} deep", kMaxDepth), {},
+                    "inline them: onnx.inliner.inline_local_functions(model)");
       stack.push_back(visit(callee, callee->proto->node()));
       continue;
     }

@@ -123,8 +123,7 @@ void Importer::bind_initializer(Frame& frame, std::string_view name, int32_t onn
                                 Import* out) {
   if (frame.names.contains(name)) return;  // an input that stays one
   if (!data) {
-    const bool only_unsupported =
-        onnx_type > 0 && !dtype_from_onnx(onnx_type) && unsupported_dtype(onnx_type, "")->hint.size() > 0;
+    const bool only_unsupported = exists_in_onnx(onnx_type) && !dtype_from_onnx(onnx_type);
     if (only_unsupported) {
       frame.names[name] = unusable(std::move(data).error());
     } else {
@@ -228,7 +227,8 @@ void Importer::call(const Function& function, const NodeProto& node, const std::
   const std::string what = describe(node);
   if (node.input_size() > f.input_size() || node.output_size() > f.output_size()) {
     fault({.what = fmt::format("{}: the function takes {} inputs and gives {} outputs, the node has {} and {}", what,
-                               f.input_size(), f.output_size(), node.input_size(), node.output_size())});
+                               f.input_size(), f.output_size(), node.input_size(), node.output_size()),
+           .hint = "the file is damaged, or the function belongs to another model"});
     return mark_faulty(node);
   }
   auto bindings = std::make_shared<Bindings>();
@@ -264,7 +264,8 @@ void Importer::import_if(const NodeProto& node, ValueId condition) {
   if (!body || body->output_size() != node.output_size() || body->input_size() > 0) {
     fault({.what = !body ? fmt::format("{}: misses its attribute \"{}\"", what, branch)
                          : fmt::format("{}: its {} has {} inputs and {} outputs, expected 0 and {}", what, branch,
-                                       body->input_size(), body->output_size(), node.output_size())});
+                                       body->input_size(), body->output_size(), node.output_size()),
+           .hint = "both branches of an If take nothing and give what the node gives"});
     return mark_faulty(node);
   }
   const auto parent = static_cast<int>(frames_.size()) - 1;
@@ -329,7 +330,7 @@ static Result<Tensor> constant_tensor(const AttrValue& v, const std::string& wha
     for (size_t k = 0; k < f->size(); ++k) t.set_double(static_cast<int64_t>(k), (*f)[k]);
     return t;
   }
-  return fail(what + " holds text, which is not supported");
+  return fail(what + " holds text, which is not supported", {}, "remove the text from the model");
 }
 
 void Importer::import_constant(const NodeProto& node) {
@@ -346,7 +347,7 @@ void Importer::import_constant(const NodeProto& node) {
     return refuse({.what = fmt::format("{}: the function's attribute {} is not given", what,
                                        quoted(node.attribute(0).ref_attr_name()))});
   if (attribute_type(*a) == AttributeProto::TENSOR)
-    if (auto d = unsupported_dtype(a->t().data_type(), what); d && !d->hint.empty()) {
+    if (auto d = unsupported_dtype(a->t().data_type(), what); d && exists_in_onnx(a->t().data_type())) {
       frame().names[node.output(0)] = unusable(std::move(*d));
       return;
     }

@@ -103,7 +103,8 @@ class StructureCheck {
     run();
     for (const std::string& name : f.proto->output())
       if (!visible(name) && !faults_.full())
-        fault(fmt::format("function output {} is produced by no node", quoted(name)));
+        fault(fmt::format("function output {} is produced by no node", quoted(name)), {},
+              "remove it, or name a value of the body");
   }
 
  private:
@@ -128,8 +129,10 @@ class StructureCheck {
   }
 
   void define(std::string_view name, std::string_view kind) {
-    if (!good_name(name, kind)) return;
-    if (name.empty()) return fault(fmt::format("{} {} has no name", kind.starts_with('i') ? "an" : "a", kind));
+    good_name(name, kind);  // a bad name is still known, or each of its readers would be a fault too
+    if (name.empty())
+      return fault(fmt::format("{} {} has no name", kind.starts_with('i') ? "an" : "a", kind), {},
+                   "name it; nodes refer to values by name");
     ++visible_[name];
     if (scopes_.size() > 1) scopes_.back().defined.insert(name);
   }
@@ -167,12 +170,12 @@ class StructureCheck {
   }
 
   void check_outputs(const onnx::GraphProto& g) {
-    if (g.output_size() == 0) fault("the graph has no outputs");
+    if (g.output_size() == 0) fault("the graph has no outputs", {}, "name the values that the model is asked for");
     std::unordered_map<std::string_view, int> seen;
     for (const auto& o : g.output()) {
       if (!good_name(o.name(), "output")) continue;
       if (o.name().empty())
-        fault("an output has no name");
+        fault("an output has no name", {}, "name it after the value it stands for");
       else if (++seen[o.name()] > 1)
         fault(fmt::format("output {} is given twice", quoted(o.name())), {}, "every name must be given once");
       else if (!visible(o.name()))
@@ -194,7 +197,7 @@ class StructureCheck {
         check_inputs(n);
         s.bodies = subgraphs(n);
         if (!s.bodies.empty() && !has_body(n.op_type()) && !functions_.find(n)) {
-          fault(describe(n) + ": only If, Loop and Scan may hold a subgraph");
+          fault(describe(n) + ": only If, Loop and Scan may hold a subgraph", {}, "remove the graph attribute");
           s.bodies.clear();
         }
       }
@@ -213,15 +216,16 @@ class StructureCheck {
     static constexpr int kMaxAttributes = 256;
     if (n.attribute_size() > kMaxAttributes)
       return fault(fmt::format("{} has {} attributes; at most {} are supported", describe(n), n.attribute_size(),
-                               kMaxAttributes));
+                               kMaxAttributes),
+                   {}, "the file is damaged");
     std::set<std::string_view> names;
     for (const auto& a : n.attribute())
       if (!names.insert(a.name()).second)
-        fault(fmt::format("{}: attribute {} is given twice", describe(n), quoted(a.name())));
+        fault(fmt::format("{}: attribute {} is given twice", describe(n), quoted(a.name())), {}, "give it once");
   }
 
   void define_outputs(const onnx::NodeProto& n) {
-    if (n.op_type().empty()) fault(describe(n) + " names no operator");
+    if (n.op_type().empty()) fault(describe(n) + " names no operator", {}, "set its op_type");
     good_name(n.name(), "node");
     for (const std::string& name : n.output()) {
       if (name.empty()) continue;

@@ -77,7 +77,7 @@ std::vector<UnsupportedSite> unsupported_nodes(const onnx::ModelProto& model, co
   std::map<std::tuple<std::string_view, std::string_view, int64_t>, std::optional<Refusal>> known;
   const auto look = [&](const NodeList& nodes, int64_t at_opset, bool in_function) {
     for_each_node(nodes, [&](const onnx::NodeProto& n, int index) {
-      if (functions.find(n)) return;
+      if (functions.find(n) || n.op_type().empty()) return;  // the structure check speaks of the latter
       auto [it, fresh] = known.try_emplace({n.domain(), n.op_type(), at_opset});
       if (fresh) it->second = refusal(n.domain(), n.op_type(), at_opset);
       if (it->second)

@@ -72,6 +72,10 @@ std::string onnx_dtype_name(int64_t number) {
   return f ? std::string(f->name) : "type " + std::to_string(number);
 }
 
+bool exists_in_onnx(int64_t number) {
+  return number > 0 && facts(number);
+}
+
 int64_t onnx_dtype_bits(int64_t number) {
   const OnnxDType* f = facts(number);
   return f ? f->bits : 0;

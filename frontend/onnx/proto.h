@@ -18,6 +18,8 @@ inline constexpr int64_t kOldestOpset = 1, kNewestOpset = 28;
 std::optional<DType> dtype_from_onnx(int64_t number);
 int onnx_number(DType);
 std::string onnx_dtype_name(int64_t number);  // "float8e4m3fn"; "type 99" when unknown
+// Whether ONNX defines the type, supported or not.
+bool exists_in_onnx(int64_t number);
 // Bits of an element in raw data; 0 when unknown or not of fixed size (string).
 int64_t onnx_dtype_bits(int64_t number);
 

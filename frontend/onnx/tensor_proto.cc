@@ -14,15 +14,17 @@ namespace {
 using onnx::TensorProto;
 
 constexpr int64_t kMaxRank = 16;
+constexpr auto kDamaged = "the file is damaged or was written wrongly";
 
 // Elements of a shape; refuses negative extents, too many axes and products beyond any memory.
 Result<int64_t> count_elements(const google::protobuf::RepeatedField<int64_t>& dims, int64_t bits,
                                const std::string& what) {
   if (dims.size() > kMaxRank)
-    return fail(fmt::format("{} has rank {}; at most {} is supported", what, dims.size(), kMaxRank));
+    return fail(fmt::format("{} has rank {}; at most {} is supported", what, dims.size(), kMaxRank), {},
+                "remove axes of extent 1");
   int64_t n = 1, padded = 1;
   for (int64_t d : dims) {
-    if (d < 0) return fail(fmt::format("{} has the negative extent {}", what, d));
+    if (d < 0) return fail(fmt::format("{} has the negative extent {}", what, d), {}, kDamaged);
     n = saturating_multiply(n, d);
     padded = saturating_multiply(padded, std::max<int64_t>(d, 1));
   }
@@ -141,13 +143,15 @@ Status check_one_form(const TensorProto& t, const Header& h, const std::string& 
   const std::vector<TypedField> typed = filled_fields(t);
   const bool outside = t.data_location() == TensorProto::EXTERNAL;
   if (outside && (!t.raw_data().empty() || !typed.empty()))
-    return fail(what + " has data both inside the file and outside");
+    return fail(what + " has data both inside the file and outside", {}, "keep one of the two");
   if (!outside && t.external_data_size() > 0)
     return fail(what + " names external data, but its data_location is not EXTERNAL", {},
                 "set data_location to EXTERNAL");
   if (!t.raw_data().empty() && !typed.empty())
-    return fail(fmt::format("{} has data twice: raw_data and {}", what, typed[0].name));
-  if (typed.size() > 1) return fail(fmt::format("{} has data twice: {} and {}", what, typed[0].name, typed[1].name));
+    return fail(fmt::format("{} has data twice: raw_data and {}", what, typed[0].name), {}, "keep one of the two");
+  if (typed.size() > 1)
+    return fail(fmt::format("{} has data twice: {} and {}", what, typed[0].name, typed[1].name), {},
+                "keep one of the two");
   if (!typed.empty() && typed[0].name != field_name(h.dtype))
     return fail(fmt::format("{} keeps its {} elements in {}", what, onnx_dtype_name(t.data_type()), typed[0].name), {},
                 fmt::format("{} belongs in {} or raw_data", onnx_dtype_name(t.data_type()), field_name(h.dtype)));
@@ -157,17 +161,17 @@ Status check_one_form(const TensorProto& t, const Header& h, const std::string& 
 std::unexpected<Diagnostic> wrong_size(const TensorProto& t, const std::string& what, int64_t want, int64_t have,
                                        std::string_view unit) {
   return fail(fmt::format("{} needs {} {}, the file holds {}", what, want, unit, have),
-              fmt::format("{}[{}]", onnx_dtype_name(t.data_type()), fmt::join(t.dims(), ",")),
-              "the file is damaged or was written wrongly");
+              fmt::format("{}[{}]", onnx_dtype_name(t.data_type()), fmt::join(t.dims(), ",")), kDamaged);
 }
 
 }  // namespace
 
 std::optional<Diagnostic> unsupported_dtype(int64_t number, const std::string& what) {
   if (dtype_from_onnx(number)) return std::nullopt;
-  if (number == 0) return Diagnostic{.what = what + " has no element type"};
+  if (number == 0) return Diagnostic{.what = what + " has no element type", .hint = "set its data_type"};
   if (number < 0 || onnx_dtype_name(number).starts_with("type "))
-    return Diagnostic{.what = fmt::format("{} has element type {}, which does not exist", what, number)};
+    return Diagnostic{.what = fmt::format("{} has element type {}, which does not exist", what, number),
+                      .hint = "ONNX has element types 1 to 26"};
   return Diagnostic{
       .what = fmt::format("{} has element type {}, which is not supported", what, onnx_dtype_name(number)),
       .hint = "supported: float double float16 bfloat16 bool and the integers of 8 to 64 bits"};
@@ -193,7 +197,8 @@ Result<Tensor> TensorReader::read(const TensorProto& t, const std::string& what)
     Tensor out(h.dtype, std::move(h.shape));
     int64_t bad = 0;
     if (!copy_typed(t, out, &bad))
-      return fail(fmt::format("{} holds {}, which does not fit into {}", what, bad, onnx_dtype_name(t.data_type())));
+      return fail(fmt::format("{} holds {}, which does not fit into {}", what, bad, onnx_dtype_name(t.data_type())), {},
+                  kDamaged);
     return with_clean_bools(std::move(out));
   }
   const int64_t want = h.elements * byte_size(h.dtype), have = static_cast<int64_t>(t.raw_data().size());
@@ -232,10 +237,12 @@ Result<ExternalEntry> external_entry(const TensorProto& t, const std::string& wh
     if (!slot)
       return fail(fmt::format("{} has the unknown external data key {}", what, quoted(kv.key())), {},
                   "known: location offset length checksum");
-    if ((e.*slot).data()) return fail(fmt::format("{} has the external data key {} twice", what, quoted(kv.key())));
+    if ((e.*slot).data())
+      return fail(fmt::format("{} has the external data key {} twice", what, quoted(kv.key())), {}, "give it once");
     e.*slot = kv.value();
   }
-  if (!e.location.data()) return fail(what + " has external data without a location");
+  if (!e.location.data())
+    return fail(what + " has external data without a location", {}, "name the file that holds its bytes");
   return e;
 }
 
@@ -267,7 +274,10 @@ Result<Tensor> TensorReader::external(const TensorProto& t, DType dtype, std::ve
   FCC_TRY(const int64_t offset, external_number(e.offset, "offset", 0, what));
   const int64_t want = product(shape) * byte_size(dtype);
   FCC_TRY(const int64_t length, external_number(e.length, "length", want, what));
-  if (length != want) return wrong_size(t, what, want, length, "bytes");
+  if (length != want)
+    return fail(fmt::format("{} needs {} bytes, its external data length is {}", what, want, length),
+                fmt::format("{}[{}]", onnx_dtype_name(t.data_type()), fmt::join(t.dims(), ",")),
+                "length must be extents times element size");
   Result<ExternalFiles::File*> opened = files_.open(e.location);
   if (!opened) return prefixed(std::move(opened).error());
   ExternalFiles::File& file = **opened;
@@ -317,22 +327,26 @@ Result<std::vector<int64_t>> sparse_positions(const Tensor& indices, const std::
   const bool tuples = indices.rank() == 2 && indices.shape()[0] == nnz && indices.shape()[1] == rank;
   if (indices.dtype() != DType::i64 || (!linear && !tuples))
     return fail(
-        fmt::format("{} has indices {}; expected i64[{}] or i64[{},{}]", what, indices.type().text(), nnz, nnz, rank));
+        fmt::format("{} has indices {}; expected i64[{}] or i64[{},{}]", what, indices.type().text(), nnz, nnz, rank),
+        {}, kDamaged);
   const std::span<const int64_t> v = indices.as<int64_t>();
   std::vector<int64_t> out;
   for (int64_t i = 0; i < nnz; ++i) {
     int64_t flat = linear ? v[static_cast<size_t>(i)] : 0;
     if (flat < 0 || (linear && flat >= total))
-      return fail(fmt::format("{}: index {} is out of range for {} elements", what, flat, total));
+      return fail(fmt::format("{}: index {} is out of range for {} elements", what, flat, total), {}, kDamaged);
     for (int64_t d = 0; tuples && d < rank; ++d) {
       const int64_t x = v[static_cast<size_t>(i * rank + d)], extent = shape[static_cast<size_t>(d)];
       if (x < 0 || x >= extent)
-        return fail(fmt::format("{}: index {} is out of range for axis {} of extent {}", what, x, d, extent));
+        return fail(fmt::format("{}: index {} is out of range for axis {} of extent {}", what, x, d, extent), {},
+                    kDamaged);
       flat = flat * extent + x;
     }
-    if (!out.empty() && flat == out.back()) return fail(fmt::format("{}: element {} is given twice", what, flat));
+    if (!out.empty() && flat == out.back())
+      return fail(fmt::format("{}: element {} is given twice", what, flat), {}, kDamaged);
     if (!out.empty() && flat < out.back())
-      return fail(fmt::format("{}: the indices are not in ascending order at entry {}", what, i));
+      return fail(fmt::format("{}: the indices are not in ascending order at entry {}", what, i), {},
+                  "sparse indices must ascend");
     out.push_back(flat);
   }
   return out;
@@ -344,7 +358,8 @@ Result<Tensor> TensorReader::read_sparse(const onnx::SparseTensorProto& t, const
   static constexpr int64_t kFreeBytes = int64_t{64} << 20, kMaxExpansion = 64;
   FCC_TRY(const Tensor values, read(t.values(), what + " (values)"));
   FCC_TRY(const int64_t elements, count_elements(t.dims(), byte_size(values.dtype()) * 8, what));
-  if (values.rank() != 1) return fail(fmt::format("{} has values {}; expected a vector", what, values.type().text()));
+  if (values.rank() != 1)
+    return fail(fmt::format("{} has values {}; expected a vector", what, values.type().text()), {}, kDamaged);
   const int64_t nnz = values.elements(), bytes = elements * byte_size(values.dtype());
   if (bytes > kFreeBytes && bytes / kMaxExpansion > values.bytes())
     return fail(

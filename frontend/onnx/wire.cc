@@ -126,8 +126,11 @@ class Walker {
  private:
   std::unexpected<Diagnostic> error(size_t at, std::string what) const {
     std::string path;
-    for (size_t i = 1; i < open_.size(); ++i)
+    for (size_t i = 1; i < open_.size(); ++i) {
+      if (i == 6 && open_.size() > 9) path += " / ...";
+      if (i >= 6 && i + 3 < open_.size()) continue;
       path += fmt::format("{}{} {}", i > 1 ? " / " : " in ", open_[i].name, open_[i].index);
+    }
     return fail("the file is damaged: " + std::move(what), fmt::format("byte {} of {}{}", at, bytes_.size(), path),
                 "fetch or export the file again; it may have been cut off on the way");
   }
