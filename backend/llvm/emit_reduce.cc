@@ -9,133 +9,197 @@ namespace fcc {
 using llvm::ConstantInt;
 using llvm::Value;
 using loop::ExprKind;
+using loop::ExprNode;
 using loop::ReduceOp;
 
 // Independent accumulators of a long reduction: enough to cover the latency of an addition or an FMA.
 static constexpr int64_t kAccumulators = 4;
-static constexpr int64_t kLong = 16;  // iterations below which one accumulator will do
+static constexpr int64_t kLong = 16;  // vectors below which one accumulator will do
 
-static bool has_reduction(const loop::Expr& e) {
+// A reduction and those directly inside it of the same kind, which share its accumulators: a sum over rows of sums
+// over columns joins its lanes once.
+struct Emitter::Reduction {
+  std::vector<const ExprNode*> levels;  // outermost first
+  int64_t lanes = 1;                    // of the level that is vectorised, if any
+  size_t vector_level = SIZE_MAX;
+  size_t split_level = SIZE_MAX;        // the innermost level that is a loop: rounds of `sets` steps
+  int64_t sets = 1;
+  bool masked = false;                  // what is left over of the vectorised level runs under a mask
+  int64_t width = 1;                    // of the accumulators
+  Carried acc;                          // sets; then, unless masked, one scalar for what is left over
+
+  const ExprNode& top() const { return *levels.front(); }
+  size_t scalar() const { return static_cast<size_t>(sets); }
+};
+
+namespace {
+
+bool has_reduction(const loop::Expr& e) {
   if (e->kind == ExprKind::reduce) return true;
-  for (const loop::Expr& a : e->args)
-    if (has_reduction(a)) return true;
-  return false;
+  return std::any_of(e->args.begin(), e->args.end(), has_reduction);
 }
 
-// One step of the reduction in the present lane context. A sum of products rounds once per step.
-void Emitter::accumulate(const loop::ExprNode& r, Value*& acc) {
-  const Expr& body = r.args[2];
-  Value* next = nullptr;
-  if (r.reduce == ReduceOp::add && is_float(r.type) && body->kind == ExprKind::binary &&
-      body->binary == loop::BinaryOp::mul) {
-    Value* x = value(body->args[0]);
-    next = arith_.fma(x, value(body->args[1]), acc);
-  } else {
-    next = arith_.reduce_step(r.reduce, r.type, acc, value(body));
-  }
-  acc = next;
+std::optional<int64_t> constant_trip(const ExprNode& r) {
+  if (!loop::is_constant(r.args[0]) || !loop::is_constant(r.args[1])) return std::nullopt;
+  return std::max<int64_t>(0, r.args[1]->i - r.args[0]->i);
 }
+
+int64_t power_of_two_below(int64_t n) { return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max<int64_t>(n, 1)))); }
+
+// A reduction inside whose bounds depend on v cannot have v in its lanes.
+bool bounds_depend(const loop::Expr& e, loop::VarId v) {
+  if (e->kind == ExprKind::reduce && (loop::uses(e->args[0], v) || loop::uses(e->args[1], v))) return true;
+  return loop::uses(e, v) && std::any_of(e->args.begin(), e->args.end(), [&](const loop::Expr& a) { return bounds_depend(a, v); });
+}
+
+}  // namespace
 
 Value* Emitter::emit_reduce(const Expr& e) {
-  const Facts lo = facts(e->args[0]), hi = facts(e->args[1]);
-  FCC_CHECK(!lo.varies && !hi.varies, "{}: reduction bounds differ between lanes", kernel_.name);
-  const bool in_lanes = varies(e);
-  auto *first = llvm::dyn_cast<ConstantInt>(value(e->args[0])), *last = llvm::dyn_cast<ConstantInt>(value(e->args[1]));
-  if (e->unroll) {
+  FCC_CHECK(!facts(e->args[0]).varies && !facts(e->args[1]).varies, "{}: reduction bounds differ between lanes", kernel_.name);
+  if (varies(e)) return emit_levels(*e);
+  LaneGuard context(*this, 1, nullptr);  // uniform: the lanes are free for its own variable
+  return emit_levels(*e);
+}
+
+void Emitter::plan_reduction(Reduction& n) {
+  const ExprNode& top = n.top();
+  for (const ExprNode* r = &top;;) {
+    const Expr& body = r->args[2];
+    if (body->kind != ExprKind::reduce || body->reduce != top.reduce || !loop::uses(body, r->var) || find(body)) break;
+    if (facts(body->args[0]).varies || facts(body->args[1]).varies) break;
+    n.levels.push_back(r = body.get());
+  }
+  for (size_t i = 0; i < n.levels.size(); ++i)
+    if (!n.levels[i]->unroll) n.split_level = i;
+  const int64_t native = target_.lanes(std::max<int64_t>(4, byte_size(top.type)));
+  for (size_t i = 0; i < n.levels.size() && lanes_ == 1 && n.lanes == 1; ++i) {
+    const ExprNode& r = *n.levels[i];
+    if (r.unroll || r.lanes <= 1 || bounds_depend(r.args[2], r.var)) continue;
+    const int64_t trip = constant_trip(r).value_or(std::numeric_limits<int32_t>::max());
+    n.lanes = power_of_two_below(std::min({int64_t{r.lanes}, native, trip}));
+    n.vector_level = i;
+  }
+  if (n.lanes == 1) n.vector_level = SIZE_MAX;
+  n.masked = n.lanes > 1 && can_mask(n.levels[n.vector_level]->args[2]);
+  n.width = n.lanes > 1 ? n.lanes : lanes_;
+  if (n.split_level == SIZE_MAX || (n.vector_level != SIZE_MAX && n.vector_level != n.split_level) || n.width == 1) return;
+  const ExprNode& inner = *n.levels[n.split_level];
+  const bool is_long = constant_trip(inner).value_or(kLong * n.lanes) >= kLong * n.lanes;
+  if (is_long && !has_reduction(n.levels.back()->args[2])) n.sets = kAccumulators;
+}
+
+Value* Emitter::emit_levels(const ExprNode& r) {
+  Reduction n{.levels = {&r}, .acc = {}};
+  plan_reduction(n);
+  llvm::Constant* identity = arith_.reduce_identity(r.reduce, r.type);
+  n.acc.assign(static_cast<size_t>(n.sets), splat(b_, identity, n.width));
+  if (n.lanes > 1 && !n.masked) n.acc.push_back(identity);
+  reduce_level(n, 0, 0);
+  for (int64_t sets = n.sets; sets > 1; sets /= 2)
+    for (int64_t k = 0; k < sets / 2; ++k) {
+      Value*& acc = n.acc[static_cast<size_t>(k)];
+      acc = arith_.reduce_step(r.reduce, r.type, acc, n.acc[static_cast<size_t>(k + sets / 2)]);
+    }
+  if (n.lanes == 1) return n.acc[0];
+  Value* joined = arith_.reduce_lanes(r.reduce, r.type, n.acc[0]);
+  return n.masked ? joined : arith_.reduce_step(r.reduce, r.type, joined, n.acc[n.scalar()]);
+}
+
+// All of the levels from `level` inwards, into accumulator `set`.
+void Emitter::reduce_level(Reduction& n, size_t level, size_t set) {
+  if (level == n.levels.size()) return accumulate(n, n.acc[set]);
+  const ExprNode& r = *n.levels[level];
+  if (r.unroll) {
+    auto *first = llvm::dyn_cast<ConstantInt>(value(r.args[0])), *last = llvm::dyn_cast<ConstantInt>(value(r.args[1]));
     FCC_CHECK(first && last, "{}: an unrolled reduction needs constant bounds", kernel_.name);
-    return reduce_unrolled(*e, first->getSExtValue(), last->getSExtValue());
+    for (int64_t i = first->getSExtValue(); i < last->getSExtValue(); ++i) reduce_at(n, level, b_.getInt64(static_cast<uint64_t>(i)), 1, nullptr, set);
+    return;
   }
-  if (in_lanes) return reduce_loop(*e, 1);
-  // Uniform: free to use the lanes for its own variable.
-  LaneGuard context(*this, 1, nullptr);
-  const int64_t width = std::max<int64_t>(4, byte_size(e->type));
-  auto lanes =
-      static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::min<int64_t>(e->lanes, target_.lanes(width)))));
-  if (first && last) {
-    const int64_t trip = last->getSExtValue() - first->getSExtValue();
-    lanes = std::min<int64_t>(lanes,
-                              static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max<int64_t>(trip, 1)))));
-  }
-  std::function<bool(const Expr&)> bounds_depend = [&](const Expr& x) -> bool {
-    if (x->kind == ExprKind::reduce && (loop::uses(x->args[0], e->var) || loop::uses(x->args[1], e->var))) return true;
-    return std::any_of(x->args.begin(), x->args.end(), bounds_depend);
+  const bool scalar = n.lanes > 1 && set == n.scalar();  // inside what is left over
+  if (level == n.vector_level && !scalar) return reduce_vectors(n, level);
+  Value *lo = value(r.args[0]), *hi = value(r.args[1]);
+  if (level == n.split_level && n.sets > 1 && !scalar) return reduce_rounds(n, level, lo, hi, 1);
+  counted_loop(lo, hi, 1, n.acc, reduction_prologue(r), [&](Value* i) { reduce_at(n, level, i, 1, nullptr, set); });
+}
+
+// What does not depend on the variable is computed before the loop.
+std::function<void()> Emitter::reduction_prologue(const ExprNode& r) {
+  return [this, &r] {
+    std::vector<loop::VarId> inner{r.var};
+    std::unordered_set<const ExprNode*> seen;
+    hoist(r.args[2], inner, seen);
   };
-  if (lanes > 1 && has_reduction(e->args[2]) && bounds_depend(e->args[2])) lanes = 1;
-  return reduce_loop(*e, lanes);
 }
 
-Value* Emitter::reduce_unrolled(const loop::ExprNode& r, int64_t lo, int64_t hi) {
-  Value* acc = arith_.reduce_identity(r.reduce, r.type);
-  for (int64_t i = lo; i < hi; ++i) {
-    ScopeGuard scope(*this, true);
-    bind_uniform(r.var, b_.getInt64(static_cast<uint64_t>(i)));
-    accumulate(r, acc);
+// [lo, hi), whose length is a multiple of `lanes`: a loop of rounds with a step for every accumulator, then a loop
+// of single steps.
+void Emitter::reduce_rounds(Reduction& n, size_t level, Value* lo, Value* hi, int64_t lanes) {
+  const auto prologue = reduction_prologue(*n.levels[level]);
+  Value* done = lo;
+  if (n.sets > 1) {
+    const int64_t round = n.sets * lanes;
+    done = b_.CreateAdd(lo, b_.CreateAnd(b_.CreateSub(hi, lo), b_.getInt64(static_cast<uint64_t>(-round))));
+    if (!llvm::isa<ConstantInt>(done)) done = b_.CreateSelect(b_.CreateICmpSLT(lo, hi), done, lo);
+    counted_loop(lo, done, round, n.acc, prologue, [&](Value* i) {
+      for (int64_t k = 0; k < n.sets; ++k) {
+        Value* at = k ? b_.CreateNSWAdd(i, b_.getInt64(static_cast<uint64_t>(k * lanes))) : i;
+        reduce_at(n, level, at, lanes, nullptr, static_cast<size_t>(k));
+      }
+    });
   }
-  return acc;
+  counted_loop(done, hi, lanes, n.acc, prologue, [&](Value* i) { reduce_at(n, level, i, lanes, nullptr, 0); });
 }
 
-// One vector of iterations (or one iteration, lanes 1, in whatever context surrounds it).
-void Emitter::reduce_at(const loop::ExprNode& r, Value* at, int64_t lanes, Value* mask, Value*& acc) {
+// The vectorised level: whole vectors, then what is left over, under a mask where the target can.
+void Emitter::reduce_vectors(Reduction& n, size_t level) {
+  const ExprNode& r = *n.levels[level];
+  Value *lo = value(r.args[0]), *hi = value(r.args[1]);
+  if (!llvm::isa<ConstantInt>(hi) || !llvm::isa<ConstantInt>(lo)) hi = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, lo, hi);
+  Value* middle = b_.CreateAdd(lo, b_.CreateAnd(b_.CreateSub(hi, lo), b_.getInt64(static_cast<uint64_t>(-n.lanes))));
+  reduce_rounds(n, level, lo, middle, n.lanes);
+  const auto prologue = reduction_prologue(r);
+  if (!n.masked) {
+    counted_loop(middle, hi, 1, n.acc, prologue, [&](Value* i) { reduce_at(n, level, i, 1, nullptr, n.scalar()); });
+    return;
+  }
+  // counted_loop serves as an `if`: one step of `lanes` covers the rest.
+  counted_loop(middle, hi, n.lanes, n.acc, prologue,
+               [&](Value* i) { reduce_at(n, level, i, n.lanes, tail_mask(b_.CreateSub(hi, i), n.lanes), 0); });
+}
+
+// One value of the variable of a level (or `lanes` of them), into accumulator `set`.
+void Emitter::reduce_at(Reduction& n, size_t level, Value* at, int64_t lanes, Value* mask, size_t set) {
+  const ExprNode& r = *n.levels[level];
   ScopeGuard scope(*this, true);
   const Facts f = facts(r.args[0]), g = facts(r.args[1]);
   const int64_t max = g.nonnegative ? saturating_add(g.max, lanes) : std::numeric_limits<int64_t>::max();
   if (lanes == 1) {
     bind_uniform(r.var, at, {.nonnegative = f.nonnegative, .max = max});
-    return accumulate(r, acc);
+    return reduce_level(n, level + 1, set);
   }
   LaneGuard context(*this, lanes, mask);
   bind_lane(r.var, at, std::gcd(f.divisor, lanes), f.nonnegative, max);
-  Value* before = acc;
-  accumulate(r, acc);
-  if (mask) acc = arith_.select(mask, acc, before);
+  Value* before = n.acc[set];
+  reduce_level(n, level + 1, set);
+  if (mask) n.acc[set] = arith_.select(mask, n.acc[set], before);
 }
 
-// Long: kAccumulators vectors a round; then one vector a round; then the lanes are joined in a tree and what is
-// left over follows, masked where the target can.
-Value* Emitter::reduce_loop(const loop::ExprNode& r, int64_t lanes) {
-  Value *lo = value(r.args[0]), *hi = value(r.args[1]);
-  auto *first = llvm::dyn_cast<ConstantInt>(lo), *last = llvm::dyn_cast<ConstantInt>(hi);
-  const int64_t trip = first && last ? std::max<int64_t>(0, last->getSExtValue() - first->getSExtValue()) : -1;
-  const bool wide = lanes > 1 || lanes_ > 1;
-  const int64_t sets = wide && (trip < 0 || trip >= kLong * lanes) && !has_reduction(r.args[2]) ? kAccumulators : 1;
-  const int64_t width = lanes > 1 ? lanes : lanes_;
-  Value* identity = splat(b_, arith_.reduce_identity(r.reduce, r.type), width);
-  const bool masked = lanes > 1 && can_mask(r.args[2]);
-  if (trip < 0) hi = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, lo, hi);
-  auto until = [&](int64_t step) {  // end of the part that whole steps cover
-    return b_.CreateAdd(lo, b_.CreateAnd(b_.CreateSub(hi, lo), b_.getInt64(static_cast<uint64_t>(-step))));
-  };
-  auto prologue = [&] {
-    std::vector<loop::VarId> inner{r.var};
-    std::unordered_set<const loop::ExprNode*> seen;
-    hoist(r.args[2], inner, seen);
-  };
-  auto at = [&](Value* i, int64_t k) {
-    return k ? b_.CreateNSWAdd(i, b_.getInt64(static_cast<uint64_t>(k * lanes))) : i;
-  };
-
-  Carried acc(static_cast<size_t>(sets), identity);
-  Value* done = lo;
-  if (sets > 1) {
-    done = until(sets * lanes);
-    counted_loop(lo, done, sets * lanes, acc, prologue, [&](Value* i) {
-      for (int64_t k = 0; k < sets; ++k) reduce_at(r, at(i, k), lanes, nullptr, acc[static_cast<size_t>(k)]);
-    });
+// One step in the present lane context. A sum of products rounds once a step; the first step of straight-line code
+// has nothing to be joined with.
+void Emitter::accumulate(const Reduction& n, Value*& acc) {
+  const Expr& body = n.levels.back()->args[2];
+  const ReduceOp op = n.top().reduce;
+  const DType type = n.top().type;
+  const bool starts = acc == splat(b_, arith_.reduce_identity(op, type), lanes_of(acc));
+  Value* next = nullptr;
+  if (!starts && op == ReduceOp::add && is_float(type) && body->kind == ExprKind::binary && body->binary == loop::BinaryOp::mul) {
+    Value* x = value(body->args[0]);
+    next = arith_.fma(x, value(body->args[1]), acc);
+  } else {
+    next = value(body);
+    if (!starts) next = arith_.reduce_step(op, type, acc, next);
   }
-  for (size_t n = acc.size(); n > 1; n /= 2)
-    for (size_t k = 0; k < n / 2; ++k) acc[k] = arith_.reduce_step(r.reduce, r.type, acc[k], acc[k + n / 2]);
-  acc.resize(1);
-  Value* middle = lanes > 1 ? until(lanes) : hi;
-  counted_loop(done, middle, lanes, acc, prologue, [&](Value* i) { reduce_at(r, i, lanes, nullptr, acc[0]); });
-  if (lanes == 1) return acc[0];
-
-  // counted_loop serves as the `if` around a masked remainder: one step of `lanes` covers it.
-  if (masked)
-    counted_loop(middle, hi, lanes, acc, prologue,
-                 [&](Value* i) { reduce_at(r, i, lanes, tail_mask(b_.CreateSub(hi, i), lanes), acc[0]); });
-  acc[0] = arith_.reduce_lanes(r.reduce, r.type, acc[0]);
-  if (!masked) counted_loop(middle, hi, 1, acc, prologue, [&](Value* i) { reduce_at(r, i, 1, nullptr, acc[0]); });
-  return acc[0];
+  acc = splat(b_, next, lanes_of(acc));
 }
 
 }  // namespace fcc

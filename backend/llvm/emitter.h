@@ -176,11 +176,16 @@ class Emitter {
   Value* tail_mask(Value* remaining, int64_t lanes);
 
   // -- emit_reduce.cc
+  struct Reduction;
   Value* emit_reduce(const Expr&);
-  Value* reduce_unrolled(const loop::ExprNode&, int64_t lo, int64_t hi);
-  Value* reduce_loop(const loop::ExprNode&, int64_t lanes);
-  void accumulate(const loop::ExprNode&, Value*& acc);
-  void reduce_at(const loop::ExprNode&, Value* at, int64_t lanes, Value* mask, Value*& acc);
+  Value* emit_levels(const loop::ExprNode&);
+  void plan_reduction(Reduction&);
+  void reduce_level(Reduction&, size_t level, size_t set);
+  void reduce_rounds(Reduction&, size_t level, Value* lo, Value* hi, int64_t lanes);
+  void reduce_vectors(Reduction&, size_t level);
+  void reduce_at(Reduction&, size_t level, Value* at, int64_t lanes, Value* mask, size_t set);
+  void accumulate(const Reduction&, Value*& acc);
+  std::function<void()> reduction_prologue(const loop::ExprNode&);
 
   // -- emit_contract.cc
   struct Tile;

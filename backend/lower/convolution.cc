@@ -5,6 +5,7 @@
 
 #include "backend/lower/epilogue.h"
 #include "backend/lower/nest.h"
+#include "backend/lower/padding.h"
 #include "backend/lower/tiles.h"
 #include "ir/op.h"
 #include "ir/ops/conv_geometry.h"
@@ -157,30 +158,21 @@ class ConvNest {
     kernel_.body = {loop::for_loop(t, loop::index(0), loop::from_sym(kernel_.tiles), std::move(b), loop::LoopKind::tile)};
   }
 
-  // scratch[plane][row][column*pixel] = the input under the strip, zeros in the padding.
   void copy_strip(loop::Block& b, const Expr& first_line, const Expr& first_column) {
-    const int64_t width = segment_columns() * conv_.pixel(), rows = strip_rows(strip_);
-    scratch_ = kernel_.add_buffer({"padded", DType::f32, {conv_.planes(), rows, width}, loop::Space::scratch, false});
-    b.push_back(loop::alloc(scratch_));
-    const loop::VarId plane = kernel_.add_var("c"), r = kernel_.add_var("y"), x = kernel_.add_var("x");
-    const Expr top = first_line * conv_.sh - loop::from_sym(conv_.pad_top), left = (first_column * conv_.sw - loop::from_sym(conv_.pad_left)) * conv_.pixel();
-    const Expr ih = top + loop::var(r), ix = left + loop::var(x);
-    const Expr inside_row = loop::both(loop::ge(ih, loop::index(0)), loop::lt(ih, loop::from_sym(conv_.h)));
-    const Expr inside = loop::both(inside_row, loop::both(loop::ge(ix, loop::index(0)), loop::lt(ix, loop::from_sym(conv_.w * conv_.pixel()))));
-    const loop::BufferId in = input_view();
-    const Expr value = loop::load_guarded(in, DType::f32, {image_, group_ * conv_.planes() + loop::var(plane), ih, ix}, inside, loop::constant(DType::f32, 0));
-    b.push_back(loop::for_loop(plane, loop::index(0), loop::index(conv_.planes()),
-                               {loop::for_loop(r, loop::index(0), loop::index(rows),
-                                               {loop::for_loop(x, loop::index(0), loop::index(width),
-                                                               {loop::store(scratch_, {loop::var(plane), loop::var(r), loop::var(x)}, value)},
-                                                               loop::LoopKind::vec, 16)})}));
-  }
-
-  // The input's buffer as [image, plane, row, column*pixel]: the kernel's parameter, re-described.
-  loop::BufferId input_view() {
-    const loop::BufferId id = body_->buffer_of(param(root_.in[0]));
-    kernel_.buffers[static_cast<size_t>(id)].dims = {conv_.batch, conv_.groups * conv_.planes(), conv_.h, conv_.w * conv_.pixel()};
-    return id;
+    PaddedStrip s;
+    s.input = body_->buffer_of(param(root_.in[0]));
+    s.planes = conv_.planes();
+    s.rows = strip_rows(strip_);
+    s.width = segment_columns() * conv_.pixel();
+    s.height = conv_.h;
+    s.row_floats = conv_.w * conv_.pixel();
+    s.image = image_;
+    s.first_plane = group_ * conv_.planes();
+    s.top = first_line * conv_.sh - loop::from_sym(conv_.pad_top);
+    s.left = (first_column * conv_.sw - loop::from_sym(conv_.pad_left)) * conv_.pixel();
+    // The kernel's parameter, re-described: nothing in the epilogue reads it.
+    kernel_.buffers[static_cast<size_t>(s.input)].dims = {conv_.batch, conv_.groups * conv_.planes(), conv_.h, s.row_floats};
+    scratch_ = copy_padded(kernel_, b, s);
   }
 
   loop::Block tiles(int32_t rows, Expr row0, Expr line, Expr panel, const Expr& first_line, const Expr& first_column) {

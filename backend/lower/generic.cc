@@ -191,10 +191,19 @@ class GenericNest {
     return loop::for_loop(o, lo, loop::min(lo + group_, loop::from_sym(outer_)), std::move(inside));
   }
 
+  static SymExpr lets_cost(const loop::Block& lets) {
+    double cost = 0;
+    for (const loop::StmtRef& s : lets) cost += cost_of(s->value);
+    return static_cast<int64_t>(cost);
+  }
+
   void set_costs() {
-    SymExpr elements = 1;
-    for (const SymExpr& d : out_dims_) elements = elements * d;
-    kernel_.flops = elements * SymExpr(static_cast<int64_t>(cost_of(value_)));
+    SymExpr iterations = 1, flops = lets_cost(hoisted_.before);
+    for (size_t level = 0; level < loops_.size(); ++level) {
+      iterations = iterations * loops_[level].extent;
+      flops = flops + iterations * lets_cost(hoisted_.levels[level]);
+    }
+    kernel_.flops = flops + iterations * SymExpr(static_cast<int64_t>(cost_of(hoisted_.value)));
     kernel_.note = "vector over " + (vector_var_ >= 0 ? kernel_.vars[static_cast<size_t>(vector_var_)].name : std::string("the reduction")) + ", " +
                    std::to_string(n_tile_loops_) + " outer loops in a tile index, groups of " + std::to_string(group_);
   }

@@ -1,7 +1,9 @@
 #include "backend/lower/lower.h"
 
+#include "backend/lower/concat.h"
 #include "backend/lower/contraction.h"
 #include "backend/lower/convolution.h"
+#include "backend/lower/depthwise.h"
 #include "backend/lower/epilogue.h"
 #include "backend/lower/generic.h"
 #include "ir/op.h"
@@ -13,6 +15,8 @@ static loop::Kernel choose(const Graph& body, const Target& target) {
   if (root != kNoNode && body.node(root).op->name == "MatMulPacked" && body.value(body.node(root).out[0]).type.dtype == DType::f32)
     return lower_matmul_packed(body, root, target);
   if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target);
+  if (root != kNoNode && is_depthwise(body, root)) return lower_depthwise(body, root, target);
+  if (is_concat(body)) return lower_concat(body);
   return lower_generic(body, target);
 }
 
