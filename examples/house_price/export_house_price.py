@@ -53,7 +53,7 @@ class HousePrice(nn.Module):
 
 def main():
     torch.manual_seed(1)
-    x = houses(8000)
+    x = houses(30000)
     y = price(x)[:, None]
     model = HousePrice(x, y)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)

@@ -42,7 +42,7 @@ def entries():
         tm.rows_entry("lstm", lambda: tm.Recurrent(nn.LSTM, 64, 128, layers=2), 32, 64),
         tm.rows_entry("gru", lambda: tm.Recurrent(nn.GRU, 64, 128, bidirectional=True), 32, 64),
         tm.Entry("encoder_2x256", lambda: tm.encoder(256, 8, 1024, 2), lambda n: {"x": torch.randn(n, 64, 256)},
-                 {"x": {0: "N", 1: "S"}}),
+                 {"x": {0: "N", 1: "S"}}, old_open_dims={"x": {0: "N"}}),
         tm.token_entry("gpt_6x384", tm.Gpt, 65, 128),
     ]
     zoo = [tm.image_entry(name, _classifier(name), size) for name, size in CLASSIFIERS.items()]

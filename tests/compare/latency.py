@@ -127,7 +127,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--fcc", default=harness.default_fcc())
-    parser.add_argument("--size", action="append", metavar="NAME=A,B,..", help="sizes of an open dimension; 1 or 128")
+    parser.add_argument("--size", action="append", metavar="NAME=A,B,..",
+                        help="sizes of an open dimension, lists walked together; default 1 row, 128 steps")
     parser.add_argument("--threads", default="1,2", type=lambda t: [int(n) for n in t.split(",")])
     parser.add_argument("--seconds", type=float, default=1, help="for an engine in a round")
     parser.add_argument("--rounds", type=int, default=3)

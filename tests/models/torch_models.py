@@ -30,6 +30,7 @@ class Entry:
     open_dims: dict  # input name -> {axis: symbol}
     outputs: tuple = ("y",)
     static_batch: int = 1
+    old_open_dims: dict | None = None  # where the old exporter keeps fewer of them open
 
 
 def image_entry(name, build, size, channels=3):
@@ -147,7 +148,7 @@ def export(model, entry, kind, path):
     with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         if exporter == "old":
-            axes = {name: dict(dims) for name, dims in entry.open_dims.items()} if is_open else None
+            axes = (entry.old_open_dims or entry.open_dims) if is_open else None
             torch.onnx.export(model, tuple(example.values()), temporary, dynamo=False, opset_version=17,
                               dynamic_axes=axes, **names)
         else:
