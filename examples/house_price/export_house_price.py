@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from exporting import export  # noqa: E402
 
-# area [m2], rooms, bathrooms, age [years], distance to the centre [km], floor, garden [0/1], energy class [0..6, 0 best]
+# area [m2], rooms, bathrooms, age [years], distance to the centre [km], floor, garden [0/1], energy class [0..6]
 LOW = torch.tensor([30.0, 1, 1, 0, 0.5, 0, 0, 0])
 HIGH = torch.tensor([250.0, 8, 4, 100, 30, 10, 1, 6])
 WHOLE = torch.tensor([False, True, True, False, False, True, True, True])

@@ -39,7 +39,8 @@ def network(divide=1):
 
 def draw(count):
     """White wedges on black, f32[count,1,480,480], and their directions; the C++ program draws the same."""
-    angle, radius, place = 2 * math.pi * torch.rand(count), 90 + 90 * torch.rand(count), 190 + 100 * torch.rand(2, count)
+    angle, radius = 2 * math.pi * torch.rand(count), 90 + 90 * torch.rand(count)
+    place = 190 + 100 * torch.rand(2, count)
     grid = torch.arange(SIZE, dtype=torch.float32)
     dx = (grid[None, None, :] - place[0, :, None, None]) / radius[:, None, None]
     dy = (grid[None, :, None] - place[1, :, None, None]) / radius[:, None, None]
