@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 #include <unordered_map>
 
@@ -244,9 +245,16 @@ class Printer {
   std::string binary(const ExprNode& e, int level) {
     const words::Infix* infix = infix_of(e.binary);
     if (!infix) return fmt::format("{}({})", name(e.binary), list(e.args));
+    std::string_view sign = infix->sign;
+    Expr right = e.args[1];
+    if (e.binary == BinaryOp::add && e.type == DType::i64 && is_constant(right) && right->i < 0 &&
+        right->i > std::numeric_limits<int64_t>::min()) {
+      sign = "-";  // x + -1, which is how the builders write x - 1
+      right = index(-right->i);
+    }
     const bool chains = infix->level != words::kComparisonLevel;
-    std::string s = fmt::format("{} {} {}", inside(e.args[0], infix->level + (chains ? 0 : 1)), infix->sign,
-                                inside(e.args[1], infix->level + 1));
+    std::string s = fmt::format("{} {} {}", inside(e.args[0], infix->level + (chains ? 0 : 1)), sign,
+                                inside(right, infix->level + 1));
     return infix->level < level ? "(" + s + ")" : s;
   }
 

@@ -38,6 +38,7 @@ TEST(LoopText, SampleReadsAsWritten) {
       %0 = block * 16 + lane
       tmp[r, %0] = max(acc + b[j * 32 + %0], 0.0) if %0 < 30
     }
+    let before = i - 5 + j * -9223372036854775808
     %1 = tmp[0, 0]
     if %1 > 0.5 and not(is_nan(%1)) {
       for c in 0..128 @vec(16) {
@@ -55,7 +56,7 @@ TEST(LoopText, SampleReadsAsWritten) {
   EXPECT_EQ(print(reparsed(good)), good);
   const auto bad = parse_kernel(text);
   ASSERT_FALSE(bad);
-  EXPECT_EQ(bad.error().text(), "error: loop IR text: no buffer named y2\n   at: line 20");
+  EXPECT_EQ(bad.error().text(), "error: loop IR text: no buffer named y2\n   at: line 21");
 }
 
 TEST(LoopText, EveryKindOfConstant) {
