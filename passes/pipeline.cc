@@ -8,10 +8,14 @@ static constexpr std::string_view kPipeline[] = {
     "fold_shapes",        // half of an open-batch export is shape arithmetic: gone before anything looks at it
     "simplify",
     "merge_equal",
+    "recognize_norms",        // before anything changes how exporters spell them; equal subterms are merged by now
+    "recognize_activations",  // fuse then sees one pointwise operator
+    "canonicalize_pooling",
     "canonicalize_gemm",  // one matrix product form
     "fold_batchnorm",     // needs constant weights beside it
     "expand_composites",
     "fold_constants",     // scaled weights, transposed weights
+    "fold_scale",         // constants meet: the weights take what is left of BatchNorm, attention's scale, layer scale
     "simplify",
     "choose_layout",      // convolutions decide; everything between them follows
     "pack_matmul",        // packing is a node: folded for constants, kept for run-time operands
