@@ -176,9 +176,20 @@ static Status check_sizes(const InferContext& c) {
   return {};
 }
 
+// Contents too long to be of use are forgotten: a step will read the tensor instead.
+static void forget_long_contents(InferContext& c) {
+  constexpr int64_t kLongest = 100;
+  for (auto& content : c.out_contents) {
+    if (!content) continue;
+    const auto& e = content->elements;
+    if (std::any_of(e.begin(), e.end(), [](const SymExpr& x) { return x.weight(kLongest) > kLongest; })) content = nullptr;
+  }
+}
+
 Status infer(InferContext& c) {
   FCC_CHECKED(check_signature(c));
   FCC_CHECKED(c.op.infer ? c.op.infer(c) : infer_pointwise(c));
+  forget_long_contents(c);
   return check_sizes(c);
 }
 

@@ -271,6 +271,20 @@ std::vector<std::string> SymExpr::symbols() const {
   return {names.begin(), names.end()};
 }
 
+int64_t SymExpr::weight(int64_t limit) const {
+  int64_t w = 1;
+  if (is_constant()) return w;
+  for (const SymTerm& t : *terms_)
+    for (const SymAtomRef& a : t.atoms) {
+      ++w;
+      for (const SymExpr& x : a->args) {
+        if (w > limit) return w;
+        w += x.weight(limit - w);
+      }
+    }
+  return w;
+}
+
 SymExpr SymExpr::substitute(const std::function<SymExpr(std::string_view)>& lookup) const {
   if (is_constant()) return *this;
   SymExpr sum = 0;

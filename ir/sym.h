@@ -64,6 +64,10 @@ class SymExpr {
   bool provably_nonnegative() const;
   bool provably_positive() const { return (*this - 1).provably_nonnegative(); }
 
+  // Number of terms, atoms and arguments inside, counted up to about `limit`: expressions can share parts and would
+  // otherwise be exponentially long.
+  int64_t weight(int64_t limit = 1000) const;
+
   static SymExpr make(std::vector<SymTerm> terms);  // any order, any repetition
   static SymExpr call(SymAtom::Kind kind, std::vector<SymExpr> args);
 

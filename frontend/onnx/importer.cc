@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "frontend/onnx/operators.h"
+#include "ir/fold.h"
 
 namespace fcc {
 
@@ -405,6 +406,7 @@ Status Importer::import_node(const NodeProto& node, std::vector<ValueId> in) {
     for (size_t k = 0; k < n.results.size() && k < n.out.size(); ++k)
       if (!n.out[k].empty()) graph_->rename(n.results[k], frame().prefix + n.out[k]);
   }
+  FCC_CHECKED(fold_if_known(*graph_, n.results));
   bind_results(node, n.results);
   return {};
 }

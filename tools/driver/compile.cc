@@ -111,7 +111,8 @@ Result<Lowered> lower_all(const Import& import, const CompileOptions& options, C
     report.steps = static_cast<int64_t>(entry.steps.size());
     report.distinct_kernels += static_cast<int64_t>(variant.kernels.size());
     report.workspace_bytes = entry.workspace_bytes;
-    for (const loop::Kernel& k : variant.kernels) dumper.write("loops_" + k.name, loop::print(k));
+    if (dumper.on())
+      for (const loop::Kernel& k : variant.kernels) dumper.write("loops_" + k.name, loop::print(k));
     variant.entries.push_back(std::move(entry));
     out.image.variants.push_back(std::move(variant));
     out.graphs.push_back(std::move(g));
@@ -131,7 +132,7 @@ void tell(const CompileOptions& options, std::string_view stage, int done) {
 // From the imported graph to the file; `report` holds what the import said.
 Result<CompileReport> compile_import(const Import& import, const std::string& output, const CompileOptions& options, CompileReport report) {
   Dumper dumper(options.dump_dir.empty() ? env("FCC_DUMP") : options.dump_dir);
-  dumper.write("import", print(import.graph));
+  if (dumper.on()) dumper.write("import", print(import.graph));
   tell(options, "optimize", 1);
   FCC_TRY(Lowered lowered, lower_all(import, options, report, dumper));
   lowered.image.producer = "fcc " FCC_VERSION;
