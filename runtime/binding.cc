@@ -190,7 +190,8 @@ fcc_status resolve_symbols(const fcc_entry& entry, const std::vector<InputBindin
                            std::vector<int64_t>* symbols) {
   for (uint32_t i = 0; i < entry.n_symbols; ++i) {
     const fcc_symbol& symbol = entry.symbols[i];
-    (*symbols)[i] = symbol.origin == 0 ? inputs[symbol.input].dims[symbol.axis] : symbol.min;
+    (*symbols)[i] =
+        symbol.origin == 0 ? inputs[symbol.input].dims[symbol.axis] : std::clamp<int64_t>(1, symbol.min, symbol.max);
   }
   for (uint32_t i = 0; i < entry.n_inputs; ++i) {
     const fcc_slot& slot = entry.inputs[i];

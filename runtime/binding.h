@@ -35,7 +35,7 @@ fcc_status check_output(const fcc_entry& entry, uint32_t index, uint32_t dtype, 
 fcc_status check_room(const fcc_entry& entry, uint32_t index, const int64_t* dims, int64_t bytes, int64_t room);
 fcc_status check_disjoint(const Extent& output, const Extent& other);
 
-// Symbols from the bound inputs; those that only a run defines get their least value.
+// Symbols from the bound inputs; those that only a run defines stand at 1, or the nearest value they allow.
 fcc_status resolve_symbols(const fcc_entry& entry, const std::vector<InputBinding>& inputs,
                            std::vector<int64_t>* symbols);
 // A symbol that a step has just defined.

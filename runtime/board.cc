@@ -1,12 +1,13 @@
 #include "board.h"
 
 #include <linux/futex.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <climits>
 
+#include "clock.h"
 #include "fp_environment.h"
 
 namespace fcc::runtime {
@@ -54,6 +55,7 @@ void Board::open(Job& job, uint32_t participants, bool wake_all_at_end) {
   participants_ = participants;
   fp_control_ = read_fp_control();
   wake_all_at_end_ = wake_all_at_end;
+  caller_slept_ns_ = 0;
   running_.store(true, std::memory_order_relaxed);
   pass_baton(0);
 }
@@ -97,7 +99,9 @@ bool Board::help(uint32_t participant) {
     }
     if (finished == 0) break;
     // Chunks not yet reported keep the region open, so everything read above was stable.
-    if (pending_.fetch_sub(finished, std::memory_order_acq_rel) == finished) pass_baton(participant);
+    if (pending_.fetch_sub(finished, std::memory_order_acq_rel) != finished) continue;
+    if (participant != 0 && caller_sleeps_.load(std::memory_order_relaxed)) note_preemption();
+    pass_baton(participant);
   }
   if (helped && read_fp_control() != own_control) write_fp_control(own_control);
   return helped;
@@ -160,9 +164,9 @@ void Board::finish() {
 }
 
 void Board::wait(uint32_t seen_epoch, uint32_t participant, int64_t spin_ns) {
-  using Clock = std::chrono::steady_clock;
   auto changed = [&] { return epoch_.load(std::memory_order_acquire) != seen_epoch; };
-  for (auto end = Clock::now() + std::chrono::nanoseconds(spin_ns); Clock::now() < end;)
+  int64_t now = now_ns();
+  for (const int64_t end = now + spin_ns; now < end; now = now_ns())
     for (int i = 0; i < 16; ++i) {
       if (changed()) return;
       pause();
@@ -172,7 +176,23 @@ void Board::wait(uint32_t seen_epoch, uint32_t participant, int64_t spin_ns) {
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   while (!changed()) futex_wait(epoch_, seen_epoch, wake_bit(participant));
   sleepers_.fetch_sub(1, std::memory_order_seq_cst);
-  if (caller) caller_sleeps_.store(false, std::memory_order_seq_cst);
+  if (!caller) return;
+  caller_sleeps_.store(false, std::memory_order_seq_cst);
+  caller_slept_ns_ += now_ns() - now;
+}
+
+// Only when the caller sleeps: it is waiting anyway, so the system call delays nobody who was on time.
+void Board::note_preemption() {
+  static thread_local long seen = 0;
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  if (usage.ru_nivcsw != seen) preempted_.store(true, std::memory_order_relaxed);
+  seen = usage.ru_nivcsw;
+}
+
+bool Board::was_crowded() {
+  bool preempted = preempted_.load(std::memory_order_relaxed) && preempted_.exchange(false, std::memory_order_relaxed);
+  return preempted && caller_slept_ns_ > kCrowdedJoinNs;
 }
 
 }  // namespace fcc::runtime

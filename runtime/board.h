@@ -42,6 +42,9 @@ class Board {
   // Takes part in whatever jobs come until stop().
   void serve(uint32_t participant);
   void stop();
+  // After work(0): did the caller wait long for a helper that the system had put off its CPU? Then there are more busy
+  // threads than CPUs, and running alone is faster. Clears the answer.
+  bool was_crowded();
 
  private:
   struct alignas(64) Share {
@@ -53,6 +56,7 @@ class Board {
   void pass_baton(uint32_t participant);
   void publish(Region region, uint32_t participant);
   void finish();
+  void note_preemption();
   void wait(uint32_t seen_epoch, uint32_t participant, int64_t spin_ns);
 
   // Read by claimers after a claim, written by the baton's holder: never both at once.
@@ -65,6 +69,8 @@ class Board {
   alignas(64) std::atomic<uint32_t> epoch_{0};  // changes when there may be something to do; also the futex
   std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> caller_sleeps_{false};
+  std::atomic<bool> preempted_{false};  // a helper was, while the caller slept in the join
+  int64_t caller_slept_ns_ = 0;         // touched by the caller only
   std::atomic<bool> running_{false};
   std::atomic<bool> stopping_{false};
   alignas(64) std::atomic<uint32_t> pending_{0};  // chunks of the region not yet finished
@@ -75,5 +81,7 @@ class Board {
 // enough to leave the CPU to others: docs/abi.md has the measurements.
 inline constexpr int64_t kWorkerSpinNs = 40'000;
 inline constexpr int64_t kJoinSpinNs = 20'000;
+// A join longer than this, with a helper preempted, means a crowded machine.
+inline constexpr int64_t kCrowdedJoinNs = 500'000;
 
 }  // namespace fcc::runtime

@@ -1,7 +1,8 @@
 #include "execution.h"
 
-#include <chrono>
 #include <cstdio>
+
+#include "clock.h"
 
 namespace fcc::runtime {
 namespace {
@@ -9,11 +10,6 @@ namespace {
 // Below this a sleeping thread is awake only when the work is done.
 constexpr int64_t kWorthWakingNs = 30'000;
 constexpr uint64_t kNoFault = ~uint64_t{0};
-
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 }  // namespace
 

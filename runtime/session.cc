@@ -1,9 +1,9 @@
 #include "session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
+#include "clock.h"
 #include "text.h"
 #include "topology.h"
 
@@ -11,16 +11,12 @@ namespace fcc::runtime {
 namespace {
 
 // When to share work; measured in docs/abi.md. A hot region costs well under a microsecond, a sleeping helper tens.
-constexpr int64_t kSharedStepNs = 4'000;  // a step worth splitting
-constexpr int64_t kChunkNs = 1'000;       // no chunk smaller than this
-constexpr int64_t kHotForkNs = 20'000;    // sharable work of a run, helpers awake
-constexpr int64_t kColdForkNs = 100'000;  // helpers asleep
-constexpr uint32_t kChunksPerThread = 4;  // room to even out, without many claims
-
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
+constexpr int64_t kSharedStepNs = 4'000;          // a step worth splitting
+constexpr int64_t kChunkNs = 1'000;               // no chunk smaller than this
+constexpr int64_t kHotForkNs = 20'000;            // sharable work of a run, helpers awake
+constexpr int64_t kColdForkNs = 200'000;          // helpers asleep
+constexpr int64_t kLongestNs = int64_t{1} << 40;  // sums of estimates stay far from overflow
+constexpr uint32_t kChunksPerThread = 4;          // room to even out, without many claims
 
 // Room of one participant, a cache-line pair apart from the next.
 int64_t scratch_stride(const fcc_entry& entry) {
@@ -296,7 +292,7 @@ void Session::schedule() {
     const fcc_step& step = entry_.steps[i];
     StepCall& call = execution_.steps[i];
     call.tiles = sizes_(step.tiles);
-    int64_t work = sizes_(step.work_ns);
+    int64_t work = std::clamp<int64_t>(sizes_(step.work_ns), 0, kLongestNs);  // an estimate, possibly of unknown sizes
     bool shared =
         core_->participants > 1 && call.tiles > 1 && work >= kSharedStepNs && !(step.flags & FCC_STEP_DEFINES_SYMBOLS);
     if (shared) remaining += work;

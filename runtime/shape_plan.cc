@@ -76,7 +76,10 @@ fcc_status PlanCache::collect(uint32_t stage, const Sizes& sizes) {
     bool fixed = buffer.offset >= 0;
     if (fixed ? stage != 0 : stages_.of_buffer[i] != stage) continue;
     int64_t bytes = sizes(buffer.bytes);
-    if (bytes < 0 || bytes > kLimit)
+    if (bytes < 0)
+      return fail(FCC_FAULT, "entry \"%s\": the sizes read from the data give a temporary of %lld bytes", entry_.name,
+                  static_cast<long long>(bytes));
+    if (bytes > kLimit)
       return fail(FCC_OUT_OF_MEMORY,
                   "entry \"%s\" needs a temporary of %lld bytes for this shape\n hint: use smaller dims", entry_.name,
                   static_cast<long long>(bytes));

@@ -40,7 +40,8 @@ class EntryCheck {
     }
   }
   const char* symbol(const fcc_symbol& symbol) const {
-    if (symbol.name == nullptr || (symbol.origin == 0 && symbol.min < 0) || symbol.max < symbol.min) return "a symbol with impossible bounds";
+    if (symbol.name == nullptr || (symbol.origin == 0 && symbol.min < 0) || symbol.max < symbol.min)
+      return "a symbol with impossible bounds";
     if (symbol.origin > 1) return "a symbol of unknown origin";
     if (symbol.origin == 1) return nullptr;
     if (symbol.input >= entry_.n_inputs || symbol.axis >= entry_.inputs[symbol.input].rank)

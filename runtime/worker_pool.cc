@@ -1,18 +1,21 @@
 // The runtime's own pool: threads that spin briefly after a job and then sleep, kept off the caller's CPU.
 //
-// Nested or concurrent use declines (try-lock). After fork the child has no threads: the pool notices by process id and
-// starts afresh, leaving the parent's memory alone. Workers block all signals, so that a host's handlers never run on
-// them. It is not where work is divided; that is the board.
+// Nested or concurrent use declines (try-lock). So does a crowded machine, for a while: a helper put off its CPU in the
+// middle of a chunk costs the caller milliseconds. After fork the child has no threads: the pool notices by process id
+// and starts afresh, leaving the parent's memory alone. Workers block all signals, so that a host's handlers never run
+// on them. It is not where work is divided; that is the board.
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <mutex>
+#include <memory>
 #include <vector>
 
+#include "clock.h"
 #include "pool.h"
 #include "topology.h"
 
@@ -45,6 +48,19 @@ class Crew {
   }
 
   Board& board() { return board_; }
+
+  // With the lock held. Is it too early to try again after a crowded run?
+  bool resting() const { return rest_until_ns_ > 0 && now_ns() < rest_until_ns_; }
+
+  // With the lock held, after a job. Crowded again soon after a rest: rest twice as long.
+  void rest_if_crowded() {
+    if (!board_.was_crowded()) return;
+    constexpr int64_t kLeastNs = 10'000'000, kMostNs = 160'000'000;
+    int64_t now = now_ns();
+    bool again = rest_until_ns_ > 0 && now - rest_until_ns_ < 4 * rest_ns_;
+    rest_ns_ = again ? std::min(2 * rest_ns_, kMostNs) : kLeastNs;
+    rest_until_ns_ = now + rest_ns_;
+  }
 
   void stop() {
     board_.stop();
@@ -102,6 +118,7 @@ class Crew {
   const CpuSet allowed_;
   std::atomic<bool> busy_{false};
   int excluded_cpu_ = -1;
+  int64_t rest_until_ns_ = 0, rest_ns_ = 0;
   std::vector<Worker*> workers_;
   Board board_;
 };
@@ -122,11 +139,12 @@ class WorkerPool final : public Pool {
   bool run(Job& job, uint32_t participants) override {
     Crew* crew = this_process_crew();
     if (crew == nullptr || !crew->try_lock()) return false;
-    participants = crew->ensure(participants);
+    participants = crew->resting() ? 1 : crew->ensure(participants);
     if (participants > 1) {
       crew->keep_off(::sched_getcpu());
       crew->board().open(job, participants, /*wake_all_at_end=*/false);
       crew->board().work(0);
+      crew->rest_if_crowded();
     }
     crew->unlock();
     return participants > 1;

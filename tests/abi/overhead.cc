@@ -2,7 +2,9 @@
 // Prints the tables of docs/abi.md. Times are of this machine at this moment: run it on an idle one.
 //
 //   abi_overhead [calls]
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -34,6 +36,28 @@ void spin_ns(int64_t ns) {
   }
 }
 
+// Work that takes CPU time, not wall time: being put off the CPU does not finish it.
+class Work {
+ public:
+  explicit Work(int64_t ns) {
+    constexpr int64_t kTrial = 1'000'000;
+    int64_t best = INT64_MAX;
+    for (int i = 0; i < 10; ++i) {
+      int64_t start = now_ns();
+      turn(kTrial);
+      best = std::min(best, now_ns() - start);
+    }
+    turns_ = ns * kTrial / best;
+  }
+  void operator()() const { turn(turns_); }
+
+ private:
+  static void turn(int64_t turns) {
+    for (int64_t i = 0; i < turns; ++i) __asm__ volatile("");
+  }
+  int64_t turns_;
+};
+
 void sleep_ns(int64_t ns) {
   timespec pause{ns / 1'000'000'000, ns % 1'000'000'000};
   ::nanosleep(&pause, nullptr);
@@ -54,8 +78,13 @@ class FourChunks final : public fcc::runtime::Job {
 };
 
 struct Quantiles {
-  double median, p99;
+  double median, p90, p99;
 };
+
+Quantiles quantiles(std::vector<double> us) {
+  std::sort(us.begin(), us.end());
+  return {us[us.size() / 2], us[us.size() * 9 / 10], us[us.size() * 99 / 100]};
+}
 
 Quantiles fork_join(fcc::runtime::Pool& pool, int64_t chunk_ns, int64_t gap_ns, int count) {
   std::vector<double> us;
@@ -69,8 +98,49 @@ Quantiles fork_join(fcc::runtime::Pool& pool, int64_t chunk_ns, int64_t gap_ns, 
     pool.run(job, 2);
     if (i >= 20) us.push_back(static_cast<double>(now_ns() - start) / 1e3);
   }
-  std::sort(us.begin(), us.end());
-  return {us[us.size() / 2], us[us.size() * 99 / 100]};
+  return quantiles(std::move(us));
+}
+
+// 1 ms of work in eight regions, back to back; with company, a second process does the same.
+Quantiles crowded(fcc::runtime::Pool* pool, bool company) {
+  static const Work work(15'625);
+  class EightRegions final : public fcc::runtime::Job {
+   public:
+    void run_chunk(uint32_t, uint32_t) override { work(); }
+    fcc::runtime::Region advance(uint32_t) override { return {left_-- > 0 ? 8u : 0u, true}; }
+
+   private:
+    int left_ = 8;
+  };
+  pid_t other = company ? ::fork() : -1;
+  std::vector<double> us;
+  for (int i = 0; i < 1500; ++i) {
+    int64_t start = now_ns();
+    EightRegions job;
+    if (pool == nullptr || !pool->run(job, 2))
+      for (int chunk = 0; chunk < 64; ++chunk) work();
+    us.push_back(static_cast<double>(now_ns() - start) / 1e3);
+  }
+  if (other == 0) ::_exit(0);
+  if (company) ::waitpid(other, nullptr, 0);
+  return quantiles(std::move(us));
+}
+
+// Each figure in a process of its own: the pools keep threads and memories.
+void print_crowded(const char* name, fcc::runtime::Pool* pool) {
+  std::printf("| %s |", name);
+  for (bool company : {false, true}) {
+    std::fflush(stdout);
+    if (pid_t child = ::fork(); child != 0) {
+      ::waitpid(child, nullptr, 0);
+      continue;
+    }
+    Quantiles q = crowded(pool, company);
+    std::printf(" %.0f / %.0f / %.0f |", q.median, q.p90, q.p99);
+    std::fflush(stdout);
+    ::_exit(0);
+  }
+  std::printf("\n");
 }
 
 void print_pool(const char* name, fcc::runtime::Pool& pool) {
@@ -131,14 +201,21 @@ void measure_calls(int calls) {
 
 int main(int argc, char** argv) {
   measure_calls(argc > 1 ? std::atoi(argv[1]) : 100000);
-  std::printf("fork + join, four chunks of 0 / 5 / 50 us on two threads, us median/p99 after a gap of\n");
-  std::printf("| pool | 0 | 30 us | 1 ms asleep | 20 ms asleep |\n|---|---|---|---|---|\n");
-  print_pool("fcc", *fcc::runtime::make_worker_pool(2));
+  std::vector<std::pair<const char*, std::shared_ptr<fcc::runtime::Pool>>> pools = {
+      {"fcc", fcc::runtime::make_worker_pool(2)}};
 #ifdef FCC_TEST_pool_tbb
-  print_pool("oneTBB", *fcc::runtime::make_host_pool(fcc_tbb_pool(2)));
+  pools.emplace_back("oneTBB", fcc::runtime::make_host_pool(fcc_tbb_pool(2)));
 #endif
 #ifdef FCC_TEST_pool_openmp
-  print_pool("LLVM OpenMP", *fcc::runtime::make_host_pool(fcc_openmp_pool(2)));
+  pools.emplace_back("LLVM OpenMP", fcc::runtime::make_host_pool(fcc_openmp_pool(2)));
 #endif
+  // First, while no pool has threads that a fork would lose (the company forks before the first job).
+  std::printf("1 ms of work in 8 regions, back to back, on two threads, us median / p90 / p99\n");
+  std::printf("| pool | alone | while a second process does the same |\n|---|---|---|\n");
+  print_crowded("one thread", nullptr);
+  for (auto& [name, pool] : pools) print_crowded(name, pool.get());
+  std::printf("fork + join, four chunks of 0 / 5 / 50 us on two threads, us median/p99 after a gap of\n");
+  std::printf("| pool | 0 | 30 us | 1 ms asleep | 20 ms asleep |\n|---|---|---|---|---|\n");
+  for (auto& [name, pool] : pools) print_pool(name, *pool);
   return 0;
 }

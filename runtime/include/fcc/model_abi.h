@@ -14,6 +14,15 @@
  *      tiles of the steps before it are done.
  * A step flagged FCC_STEP_DEFINES_SYMBOLS writes symbols[]; call derive again after it.
  *
+ * What a kernel may assume, and a host must keep:
+ *   - the ranges of a step are cut anywhere, run in any order and on any threads; the bits of the result are the same.
+ *     So a kernel joins partial sums in an order that the tiles alone decide.
+ *   - outputs overlap neither inputs nor each other; inputs, constants and symbols do not change during the run.
+ *   - before the run a symbol of origin 1 holds a value within its bounds (the runtime: 1, or the nearest). Sizes that
+ *     depend on it are not looked at until a step has defined it: a buffer, output or tile count that depends on what
+ *     step d defines is first used by a step after d, and d itself touches only memory whose size was known before.
+ *   - the floating-point control word is the caller's, on every thread. A kernel leaves it as it was.
+ *
  * Lifetime: all pointers in these tables live as long as the library stays loaded.
  * Growth: every struct that a host indexes as an array has its size in the model; fields are only appended. */
 #ifndef FCC_MODEL_ABI_H
