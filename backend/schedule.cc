@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "backend/lower/lower.h"
 #include "backend/memory_plan.h"
 #include "backend/plan_verify.h"
+#include "ir/base/env.h"
 #include "ir/loop/text.h"
+#include "ir/loop/verify.h"
 #include "ir/op.h"
 
 namespace fcc::backend {
@@ -60,6 +63,7 @@ class Scheduler {
       place_[v] = ArgImage{FCC_INPUT, static_cast<uint32_t>(i), 0};
     }
     for (size_t i = 0; i < checks_.size(); ++i) add_check(checks_[i].first, checks_[i].second);
+    check_assumptions();
     for (ValueId v : g_.inputs())
       if (g_.value(v).observed) FCC_CHECKED(observe(v));
     return {};
@@ -125,7 +129,24 @@ class Scheduler {
     s.name = value.name;
     s.what = "read sizes";
     entry_.steps.push_back(std::move(s));
+    check_assumptions();
     return {};
+  }
+
+  // Checks that every symbol they mention has a value for, each once.
+  void check_assumptions() {
+    for (size_t i = 0; i < g_.assumptions.size(); ++i) {
+      const Graph::Assumption& x = g_.assumptions[i];
+      if (checked_.contains(i) || !defined(x.a) || !defined(x.b)) continue;
+      checked_.insert(i);
+      add_check(loop::binary(loop::BinaryOp::ne, loop::from_sym(x.a), loop::from_sym(x.b)), x.text);
+    }
+  }
+  bool defined(const SymExpr& e) const {
+    const std::vector<std::string> symbols = e.symbols();
+    return std::all_of(symbols.begin(), symbols.end(), [&](const std::string& s) {
+      return std::any_of(entry_.symbols.begin(), entry_.symbols.end(), [&](const SymbolImage& known) { return known.name == s; });
+    });
   }
 
   // ---- memory
@@ -154,6 +175,10 @@ class Scheduler {
 
   // ---- steps
   uint32_t kernel_index(loop::Kernel k) {
+    if (verify_) {
+      const Status s = loop::verify(k);
+      FCC_CHECK(s.has_value(), "{}\n{}", s.error().text(), loop::print(k));
+    }
     std::string key = loop::canonical_text(k);
     auto [it, fresh] = known_.emplace(std::move(key), variant_.kernels.size());
     if (fresh) {
@@ -231,9 +256,15 @@ class Scheduler {
   VariantImage& variant_;
   ConstantPool& pool_;
   EntryImage entry_;
+#ifdef NDEBUG
+  bool verify_ = env("FCC_VERIFY") == "1";
+#else
+  bool verify_ = true;
+#endif
   std::map<ValueId, ArgImage> place_;
   std::map<std::string, size_t> known_;
   std::vector<std::pair<loop::Expr, std::string>> checks_;
+  std::set<size_t> checked_;  // assumptions
 };
 
 }  // namespace

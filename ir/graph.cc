@@ -165,6 +165,10 @@ Result<NodeId> Graph::add(const OpDef& op, std::vector<ValueId> in, Attrs attrs,
   ctx.fresh_symbol = [this] { return fresh_data_symbol(); };
   FCC_CHECKED(fcc::infer(ctx));
   for (size_t k : ctx.observed) set_content(in[k], *ctx.contents_[k], true);
+  for (auto& [a, b] : ctx.assumed_equal) {
+    const bool known = std::any_of(assumptions.begin(), assumptions.end(), [&](const Assumption& x) { return x.a == a && x.b == b; });
+    if (!known) assumptions.push_back({a, b, describe(op, loc) + ": extents " + a.text() + " and " + b.text() + " must be equal"});
+  }
 
   Node node;
   node.op = &op;

@@ -77,6 +77,12 @@ class Graph {
   std::vector<ValueId> outputs;
   std::vector<std::string> output_names;  // as the model calls them; parallel to outputs
   std::vector<std::pair<ValueId, ValueId>> updates;  // (state, next value)
+  // Open extents that some operator takes to be equal, with the sentence for when they are not.
+  struct Assumption {
+    SymExpr a, b;
+    std::string text;
+  };
+  std::vector<Assumption> assumptions;
 
   ValueId add_input(std::string name, TensorType type);
   ValueId add_constant(std::string name, Tensor data);

@@ -147,6 +147,15 @@ static Status check_signature(InferContext& c) {
   return {};
 }
 
+// Two open extents that differ as expressions and are aligned by broadcasting.
+static void assume_broadcast(InferContext& c, const Dims& out, const Dims& operand) {
+  const size_t lead = out.size() - operand.size();
+  for (size_t d = 0; d < operand.size(); ++d) {
+    const SymExpr &x = out[lead + d], &y = operand[d];
+    if (x != y && !y.is(1)) c.assumed_equal.emplace_back(x, y);
+  }
+}
+
 static Status infer_pointwise(InferContext& c) {
   Dims dims = c.dims(0);
   for (size_t k = 1; k < c.n_in(); ++k) {
@@ -157,6 +166,8 @@ static Status infer_pointwise(InferContext& c) {
                     "every pair of extents, aligned at the right, must be equal or contain a 1");
     dims = std::move(*wider);
   }
+  for (size_t k = 0; k < c.n_in(); ++k)
+    if (c.has(k)) assume_broadcast(c, dims, c.dims(k));
   c.set(0, c.op.result_dtype ? c.op.result_dtype(c) : c.dtype(0), std::move(dims));
   if (c.op.formula) propagate_pointwise_content(c);
   return {};

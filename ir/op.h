@@ -68,6 +68,8 @@ class InferContext {
   std::vector<std::shared_ptr<const SymTensor>> contents_;
   std::vector<TensorType> out_types;
   std::vector<std::shared_ptr<const SymTensor>> out_contents;
+  // Extents taken to be equal although only running can tell: the model checks them before it computes.
+  std::vector<std::pair<SymExpr, SymExpr>> assumed_equal;
   std::function<SymExpr()> fresh_symbol;      // given by Graph::add
   std::vector<size_t> observed;               // operands whose content became '$' symbols
 };

@@ -28,6 +28,11 @@ Status infer_matmul_packed(InferContext& c) {
   std::optional<Dims> batch = broadcast(batch_a, batch_b);
   const SymExpr &ka = c.dims(0).back(), &kb = c.dims(1)[c.dims(1).size() - 2];
   if (!batch || (ka != kb && ka.is_constant() && kb.is_constant())) return c.fail("shapes do not fit a matrix product");
+  if (ka != kb) c.assumed_equal.emplace_back(ka, kb);
+  for (size_t d = 0; d < std::min(batch_a.size(), batch_b.size()); ++d) {
+    const SymExpr &x = batch_a[batch_a.size() - 1 - d], &y = batch_b[batch_b.size() - 1 - d];
+    if (x != y && !x.is(1) && !y.is(1)) c.assumed_equal.emplace_back(x, y);
+  }
   batch->push_back(c.dims(0)[c.dims(0).size() - 2]);
   const Dims columns = c.attrs.dims("columns");
   batch->push_back(columns.empty() ? SymExpr(n) : columns[0]);

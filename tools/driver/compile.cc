@@ -59,7 +59,11 @@ PassOptions pass_options(const CompileOptions& options, CompileReport& report, D
   for (const std::string& s : split(env("FCC_SKIP"), ',')) p.skip.push_back(s);
   p.stop_after = options.stop_after;
   if (const std::string s = env("FCC_STOP_AFTER"); !s.empty() && p.stop_after < 0) p.stop_after = std::atoi(s.c_str());
+#ifdef NDEBUG
   p.verify = options.verify || env("FCC_VERIFY") == "1";
+#else
+  p.verify = true;
+#endif
   p.on_time = [&report](std::string_view pass, double s) { report.stages.push_back({std::string(pass), s}); };
   if (dumper.on()) p.on_change = [&dumper](int, std::string_view pass, const Graph& g) { dumper.write(pass, print(g)); };
   return p;
