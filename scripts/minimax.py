@@ -6,6 +6,7 @@ coefficients are rounded to the element type, where that gains by rounding the l
 """
 import struct
 import sys
+import textwrap
 
 from mpmath import mp, mpf, matrix, lu_solve, exp, log, log1p, sin, cos, erf, erfc, asin, atan, sqrt, pi, expm1
 
@@ -143,8 +144,8 @@ def main():
             continue
         c, error = fit(kind, g, weight, a, b, degree)
         print(f"// {what}: error {float(error):.1e}")
-        values = ", ".join(float(v).hex() for v in c)
-        print(f"inline constexpr double {name}[] = {{{values}}};", flush=True)
+        text = f"inline constexpr double {name}[] = {{" + ", ".join(float(v).hex() for v in c) + "};"
+        print(textwrap.fill(text, 118, subsequent_indent="    ", break_long_words=False), flush=True)
     print("\n}  // namespace fcc::math_tables")
 
 

@@ -2,6 +2,7 @@
 // values; on each CPU level this machine has, scalar and at vector widths 4, 8 and 16.
 // FCC_MATH_STRIDE=1 tests every one of the 2^32 floats, FCC_MATH_PRINT=1 prints errors and instruction counts.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -185,6 +186,25 @@ TEST(Circular, StaysBounded) {
       ArrayFunction(level, DType::f32, 8, unary_emit(op))(x.data(), x.data(), got.data(), 1024);
       for (float v : got) ASSERT_LE(std::fabs(v), 1.0f) << level.cpu;
     }
+  }
+}
+
+// Levels this machine may lack: at least nothing is called.
+TEST(NoCalls, OnAnyTarget) {
+  const std::string x86 = "x86_64-unknown-linux-gnu", arm = "aarch64-unknown-linux-gnu";
+  const Level levels[] = {{"x86-64-v2", {.fma = false}, x86},
+                          {"x86-64-v3", {.fma = true}, x86},
+                          {"x86-64-v4", {.fma = true, .avx512 = true}, x86},
+                          {"generic", {.fma = true}, arm}};
+  for (const Level& level : levels) {
+    for (const Function& f : kFunctions)
+      for (DType t : {DType::f32, DType::f64})
+        for (int width : {1, 16})
+          EXPECT_THAT(undefined_symbols(level, t, width, unary_emit(f.op)), ::testing::IsEmpty())
+              << level.cpu << " " << loop::name(f.op) << " " << name(t);
+    for (auto* emit : {emit_pow, emit_atan2, emit_fmod, emit_mod})
+      for (DType t : {DType::f32, DType::f64})
+        EXPECT_THAT(undefined_symbols(level, t, 8, emit), ::testing::IsEmpty()) << level.cpu;
   }
 }
 

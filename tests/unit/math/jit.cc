@@ -33,13 +33,15 @@ namespace {
 
 std::unique_ptr<llvm::TargetMachine> make_machine(const Level& level) {
   static const bool once = [] {
-    llvm::InitializeNativeTarget();
-    llvm::InitializeNativeTargetAsmPrinter();
+    llvm::InitializeAllTargetInfos();
+    llvm::InitializeAllTargets();
+    llvm::InitializeAllTargetMCs();
+    llvm::InitializeAllAsmPrinters();
     return true;
   }();
   (void)once;
   std::string error;
-  const std::string triple = llvm::sys::getProcessTriple();
+  const std::string triple = level.triple.empty() ? llvm::sys::getProcessTriple() : level.triple;
   const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple, error);
   FCC_CHECK(target, "{}", error);
   llvm::TargetOptions options;
@@ -98,7 +100,37 @@ int count_body_instructions(const std::string& assembly) {
   return count;
 }
 
+struct Compiled {
+  std::string object;
+  int instructions = 0;
+};
+
+Compiled compile(const Level& level, DType dtype, int width, const Emit& emit) {
+  llvm::LLVMContext context;
+  auto machine = make_machine(level);
+  llvm::Module m("vector_math", context);
+  m.setTargetTriple(machine->getTargetTriple().str());
+  m.setDataLayout(machine->createDataLayout());
+  build_loop(m, level, dtype, width, emit);
+  const std::string assembly = emit_file(*llvm::CloneModule(m), *machine, llvm::CodeGenFileType::AssemblyFile);
+  return {emit_file(m, *machine, llvm::CodeGenFileType::ObjectFile), count_body_instructions(assembly)};
+}
+
+std::vector<std::string> undefined_in(const std::string& object) {
+  std::vector<std::string> names;
+  auto parsed =
+      llvm::cantFail(llvm::object::ObjectFile::createObjectFile(llvm::MemoryBufferRef(object, "vector_math.o")));
+  for (const auto& symbol : parsed->symbols())
+    if (llvm::cantFail(symbol.getFlags()) & llvm::object::SymbolRef::SF_Undefined)
+      if (auto name = llvm::cantFail(symbol.getName()); !name.empty()) names.push_back(name.str());
+  return names;
+}
+
 }  // namespace
+
+std::vector<std::string> undefined_symbols(const Level& level, DType dtype, int width, const Emit& emit) {
+  return undefined_in(compile(level, dtype, width, emit).object);
+}
 
 struct ArrayFunction::Engine {
   std::unique_ptr<llvm::orc::LLJIT> jit;
@@ -106,24 +138,11 @@ struct ArrayFunction::Engine {
 
 ArrayFunction::ArrayFunction(const Level& level, DType dtype, int width, const Emit& emit)
     : engine_(std::make_unique<Engine>()) {
-  llvm::LLVMContext context;
-  auto machine = make_machine(level);
-  llvm::Module m("vector_math", context);
-  m.setTargetTriple(machine->getTargetTriple().str());
-  m.setDataLayout(machine->createDataLayout());
-  build_loop(m, level, dtype, width, emit);
-  instructions_ =
-      count_body_instructions(emit_file(*llvm::CloneModule(m), *machine, llvm::CodeGenFileType::AssemblyFile));
-  const std::string object = emit_file(m, *machine, llvm::CodeGenFileType::ObjectFile);
-
-  auto buffer = llvm::MemoryBuffer::getMemBufferCopy(object, "vector_math.o");
-  auto parsed = llvm::cantFail(llvm::object::ObjectFile::createObjectFile(*buffer));
-  for (const auto& symbol : parsed->symbols())
-    if (llvm::cantFail(symbol.getFlags()) & llvm::object::SymbolRef::SF_Undefined)
-      if (auto name = llvm::cantFail(symbol.getName()); !name.empty()) undefined_.push_back(name.str());
-
+  const Compiled compiled = compile(level, dtype, width, emit);
+  instructions_ = compiled.instructions;
+  undefined_ = undefined_in(compiled.object);
   engine_->jit = llvm::cantFail(llvm::orc::LLJITBuilder().create());
-  llvm::cantFail(engine_->jit->addObjectFile(std::move(buffer)));
+  llvm::cantFail(engine_->jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(compiled.object, "vector_math.o")));
   if (undefined_.empty()) address_ = llvm::cantFail(engine_->jit->lookup("kernel")).toPtr<void*>();
 }
 ArrayFunction::~ArrayFunction() = default;

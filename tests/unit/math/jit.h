@@ -15,11 +15,15 @@ namespace fcc::test {
 struct Level {
   std::string cpu;  // x86-64-v2 ...
   MathTarget target;
+  std::string triple = {};  // of this machine when empty
 };
 // The levels of this machine's family that it can run, poorest first.
 std::vector<Level> host_levels();
 
 using Emit = std::function<llvm::Value*(llvm::IRBuilderBase&, const MathTarget&, llvm::Value* x, llvm::Value* y)>;
+
+// Names that the object of such a loop wants from outside, for any level, this machine's or not: must be empty.
+std::vector<std::string> undefined_symbols(const Level&, DType, int width, const Emit&);
 
 // out[i] = emit(x[i], y[i]); n must be a multiple of the width. Width 1 is scalar code.
 class ArrayFunction {
@@ -32,7 +36,6 @@ class ArrayFunction {
   void operator()(const T* x, const T* y, T* out, int64_t n) const {
     reinterpret_cast<void (*)(const T*, const T*, T*, int64_t)>(address_)(x, y, out, n);
   }
-  // Names the object wants from outside: must be empty.
   const std::vector<std::string>& undefined() const { return undefined_; }
   // Machine instructions of the loop body, all of it: loads, store and counter included.
   int instructions() const { return instructions_; }
