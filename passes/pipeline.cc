@@ -12,7 +12,9 @@ static constexpr std::string_view kPipeline[] = {
     "recognize_activations",  // fuse then sees one pointwise operator
     "canonicalize_pooling",
     "canonicalize_gemm",  // one matrix product form
+    "canonicalize_einsum",
     "fold_batchnorm",     // needs constant weights beside it
+    "lower_conv_transpose",
     "expand_composites",
     "fold_constants",     // scaled weights, transposed weights
     "fold_scale",         // constants meet: the weights take what is left of BatchNorm, attention's scale, layer scale

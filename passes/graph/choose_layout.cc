@@ -88,7 +88,7 @@ class LayoutChooser {
       attrs.set(key, value);
     ValueId y = b("Conv", {blocked_in ? pack(b, n.in[0]) : n.in[0], packed}, std::move(attrs));
     if (n.in.size() > 2 && n.in[2] != kNoValue) y = b("Add", {y, per_channel(b, n.in[2], w.out)});
-    return unpack(b, y, w.out);
+    return unpack(b, y, type(n.out[0]).dims[1]);
   }
 
   // Makes every group whole blocks of channels: one group's input channels are padded with zero weights; several small
@@ -100,13 +100,14 @@ class LayoutChooser {
       if (blocked_in) w.in_per_group = padded;
       return true;
     }
+    const int64_t in = w.in_per_group, out = w.out / w.group;
     int64_t join = 1;
-    while (join <= w.group && ((w.in_per_group * join) % kBlock != 0 || (w.out / w.group * join) % kBlock != 0)) join *= 2;
-    if (join > w.group || w.group % join != 0) return false;
+    while (join <= w.group && ((in * join) % kBlock != 0 || (out * join) % kBlock != 0)) join *= 2;
+    const int64_t groups = (w.group + join - 1) / join;  // the last may be filled up with groups of zeros
+    auto blocks = [](int64_t channels) { return (channels + kBlock - 1) / kBlock; };
+    if (join > w.group || blocks(in * w.group) != blocks(in * join * groups) || blocks(w.out) != blocks(out * join * groups)) return false;
     if (join == 1) return true;
-    w.value = joined_groups(b, w, join);
-    w.in_per_group *= join;
-    w.group /= join;
+    w = joined_groups(b, w, join, groups);
     return true;
   }
 
@@ -119,16 +120,18 @@ class LayoutChooser {
     return b.constant(std::move(to), g_.value(w.value).name + ".padded");
   }
 
-  ValueId joined_groups(GraphBuilder& b, const Weights& w, int64_t join) {
+  Weights joined_groups(GraphBuilder& b, const Weights& w, int64_t join, int64_t groups) {
     const Tensor& from = g_.value(w.value).data;
     const std::vector<int64_t>& s = from.shape();
-    Tensor to(from.dtype(), {s[0], s[1] * join, s[2], s[3]});
     const int64_t taps = s[2] * s[3], out_per_group = w.out / w.group;
+    Weights joined{kNoValue, groups, s[1] * join, groups * join * out_per_group};
+    Tensor to(from.dtype(), {joined.out, joined.in_per_group, s[2], s[3]});
     for (int64_t k = 0; k < s[0]; ++k) {
       const int64_t place = k / out_per_group % join;  // of the old group within the new one
       std::copy_n(from.as<float>().begin() + k * s[1] * taps, s[1] * taps, to.as<float>().begin() + (k * join + place) * s[1] * taps);
     }
-    return b.constant(std::move(to), g_.value(w.value).name + ".joined");
+    joined.value = b.constant(std::move(to), g_.value(w.value).name + ".joined");
+    return joined;
   }
 
   // v[C] as [1, C/16, 1, 1, 16], zeros past C.

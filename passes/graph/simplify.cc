@@ -64,6 +64,36 @@ ValueId merge_transposes(Graph& g, const Node& n) {
   return b("Transpose", {x}, {{"perm", perm}});
 }
 
+// transpose(MatMul(a, b)) → MatMul(transpose(b), transpose(a)) for matrices, where a transposition then meets a constant
+// or another transposition: (w @ x.t()).t() is x @ w.t()
+ValueId transpose_product(Graph& g, const Node& n) {
+  const Node* def = g.def(n.in[0]);
+  if (!def || def->op->name != "MatMul" || g.use_count(n.in[0]) != 1 || n.attrs.integers("perm") != std::vector<int64_t>{1, 0}) return kNoValue;
+  const Node product = *def;
+  const auto vanishes = [&](ValueId v) { return g.is_constant(v) || (g.def(v) && g.def(v)->op->name == "Transpose"); };
+  if (g.value(product.in[0]).type.rank() != 2 || g.value(product.in[1]).type.rank() != 2 || !vanishes(product.in[0]) || !vanishes(product.in[1])) return kNoValue;
+  GraphBuilder b(g, product.loc);
+  const auto transposed = [&](ValueId v) {
+    const Node* t = g.def(v);
+    return t && t->op->name == "Transpose" ? t->in[0] : b("Transpose", {v}, {{"perm", std::vector<int64_t>{1, 0}}});
+  };
+  const ValueId left = transposed(product.in[1]), right = transposed(product.in[0]);
+  return b("MatMul", {left, right});
+}
+
+// f(view(x)) → view(f(x)) for pointwise f of one operand: an activation stays beside the operator that feeds it
+ValueId sink_view(Graph& g, const Node& n) {
+  const Node* def = g.def(n.in[0]);
+  if (!n.op->formula || n.in.size() != 1 || n.out.size() != 1 || !def || !is_view(*def) || g.use_count(n.in[0]) != 1) return kNoValue;
+  const Node view = *def;
+  GraphBuilder b(g, n.loc);
+  std::vector<ValueId> in = view.in;
+  in[0] = b(n.op->name, {view.in[0]}, n.attrs);
+  if (in[0] == kNoValue) return kNoValue;
+  const ValueId y = b(view.op->name, std::move(in), view.attrs);
+  return b.status() ? y : kNoValue;
+}
+
 bool is_all(const Graph& g, ValueId v, double number) {
   if (!g.is_constant(v)) return false;
   const Tensor& t = g.value(v).data;
@@ -91,7 +121,7 @@ const std::multimap<std::string_view, Rule>& rules() {
       {"Reshape", drop_same_shape}, {"Flatten", drop_same_shape}, {"Squeeze", drop_same_shape}, {"Unsqueeze", drop_same_shape},
       {"Expand", drop_same_shape}, {"Tile", drop_same_shape}, {"Concat", drop_single_concat},
       {"Reshape", merge_views}, {"Flatten", merge_views}, {"Squeeze", merge_views}, {"Unsqueeze", merge_views},
-      {"Transpose", merge_transposes},
+      {"Transpose", merge_transposes}, {"Transpose", transpose_product},
       {"Add", drop_neutral}, {"Sub", drop_neutral}, {"Mul", drop_neutral}, {"Div", drop_neutral}, {"Pow", drop_neutral},
   };
   return table;
@@ -105,9 +135,12 @@ Result<bool> simplify(Graph& g, PassContext&) {
     const Node n = g.node(id);
     if (n.in.empty() || n.in[0] == kNoValue) continue;
     auto [first, last] = rules().equal_range(n.op->name);
-    for (auto rule = first; rule != last; ++rule) {
+    std::vector<Rule> candidates;
+    for (auto rule = first; rule != last; ++rule) candidates.push_back(rule->second);
+    if (n.op->formula) candidates.push_back(sink_view);
+    for (Rule rule : candidates) {
       g.set_insert_point(id);
-      const ValueId y = rule->second(g, n);
+      const ValueId y = rule(g, n);
       g.set_insert_point(kNoNode);
       if (y == kNoValue) continue;
       g.replace_uses(n.out[0], y);

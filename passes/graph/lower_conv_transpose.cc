@@ -1,0 +1,95 @@
+// ConvTranspose{stride s}(x, W, b) → crop(DepthToSpace{s}(Conv(x, W', b'))): for constant weights, two spatial axes with
+// one stride, no groups and no dilation. Position s q + r of the result sees x at q - t through W at r + s t only, so that
+// the s*s remainders r become channels of a convolution with a kernel of ceil(k / s): no multiplication by a zero that
+// was inserted, and the convolution takes the fast path. With k a multiple of s nothing is computed twice or for nothing.
+// A stride of 1 needs no DepthToSpace: it is a convolution by the mirrored weight.
+#include "ir/op.h"
+#include "passes/graph/match.h"
+#include "passes/manager.h"
+
+namespace fcc {
+namespace {
+
+// One spatial axis. Along it the convolution computes blocks q0 .. of s results each; crop is what comes before the
+// first wanted one.
+struct Axis {
+  int64_t kernel, stride, taps, pad_begin, pad_end, crop;
+};
+
+std::optional<Axis> axis_of(const Node& n, size_t d, int64_t kernel) {
+  const auto at = [&](std::string_view name, size_t k, int64_t otherwise) {
+    const std::vector<int64_t> v = n.attrs.integers(name);
+    return k < v.size() ? v[k] : otherwise;
+  };
+  const int64_t stride = at("strides", d, 1), begin = at("pads", d, 0), end = at("pads", d + 2, 0), more = at("output_padding", d, 0);
+  if (at("dilations", d, 1) != 1 || begin < 0 || end < 0) return std::nullopt;
+  Axis a{kernel, stride, (kernel + stride - 1) / stride, 0, 0, 0};
+  const int64_t first = begin / stride;
+  a.pad_begin = a.taps - 1 - first;
+  a.pad_end = ceildiv(kernel - end + more, stride).constant() - 1;
+  a.crop = begin - first * stride;
+  if (a.pad_begin < 0 || a.pad_end < 0) return std::nullopt;
+  return a;
+}
+
+// W'[(k s + r) s + p, c, u, v] = W[c, k, r + s (taps-1-u), p + s (taps-1-v)], 0 past the kernel.
+Tensor phase_weight(const Tensor& w, const Axis& h, const Axis& v) {
+  const int64_t in = w.shape()[0], out = w.shape()[1], s = h.stride;
+  Tensor result(w.dtype(), {out * s * s, in, h.taps, v.taps});
+  int64_t i = 0;
+  for_each_index(result.shape(), [&](std::span<const int64_t> at) {
+    const int64_t k = at[0] / (s * s), r = at[0] / s % s, p = at[0] % s;
+    const int64_t row = r + s * (h.taps - 1 - at[2]), column = p + s * (v.taps - 1 - at[3]);
+    const bool inside = row < h.kernel && column < v.kernel;
+    result.set_double(i++, inside ? w.get_double(((at[1] * out + k) * h.kernel + row) * v.kernel + column) : 0);
+  });
+  return result;
+}
+
+Tensor phase_bias(const Tensor& bias, int64_t s) {
+  Tensor result(bias.dtype(), {bias.elements() * s * s});
+  for (int64_t i = 0; i < result.elements(); ++i) result.set_double(i, bias.get_double(i / (s * s)));
+  return result;
+}
+
+bool is_simple(const Graph& g, const Node& n) {
+  return n.op->name == "ConvTranspose" && g.value(n.in[0]).type.rank() == 4 && n.attrs.integer("group", 1) == 1 && g.is_constant(n.in[1]) &&
+         (n.in.size() < 3 || g.is_constant(n.in[2])) && n.attrs.string("auto_pad", "NOTSET") == "NOTSET" && !n.attrs.has("output_shape");
+}
+
+ValueId lower(Graph& g, GraphBuilder& b, const Node& n) {
+  const Tensor w = g.value(n.in[1]).data;
+  const auto h = axis_of(n, 0, w.shape()[2]), v = axis_of(n, 1, w.shape()[3]);
+  if (!h || !v || h->stride != v->stride) return kNoValue;
+  const int64_t s = h->stride;
+  std::vector<ValueId> in{n.in[0], b.constant(phase_weight(w, *h, *v), g.value(n.in[1]).name + ".phases")};
+  if (n.in.size() > 2) in.push_back(b.constant(phase_bias(g.value(n.in[2]).data, s), g.value(n.in[2]).name + ".phases"));
+  ValueId y = b("Conv", std::move(in), {{"kernel_shape", std::vector<int64_t>{h->taps, v->taps}}, {"pads", std::vector<int64_t>{h->pad_begin, v->pad_begin, h->pad_end, v->pad_end}}});
+  if (s > 1) y = b("DepthToSpace", {y}, {{"blocksize", s}, {"mode", std::string("CRD")}});
+  const Dims wanted = g.value(n.out[0]).type.dims;
+  if (y == kNoValue || b.type(y).dims == wanted) return y;
+  return b("Slice", {y, b.ints({h->crop, v->crop}), b.dims({wanted[2] + h->crop, wanted[3] + v->crop}), b.ints({2, 3})});
+}
+
+}  // namespace
+
+Result<bool> lower_conv_transpose(Graph& g, PassContext&) {
+  bool changed = false;
+  for (NodeId id : g.order()) {
+    const Node n = g.node(id);
+    if (!is_simple(g, n)) continue;
+    g.set_insert_point(id);
+    GraphBuilder b(g, n.loc);
+    const ValueId y = lower(g, b, n);
+    g.set_insert_point(kNoNode);
+    FCC_CHECKED(b.status());
+    if (y == kNoValue) continue;
+    FCC_CHECK(g.value(y).type == g.value(n.out[0]).type, "{} is {} instead of {}", describe(*n.op, n.loc), g.value(y).type.text(), g.value(n.out[0]).type.text());
+    g.replace_uses(n.out[0], y);
+    g.erase(id);
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace fcc
