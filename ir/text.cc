@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "ir/op.h"
@@ -11,23 +12,26 @@ namespace {
 
 constexpr int64_t kInlineElements = 32;
 
+// Words of the grammar and what an absent operand is written as.
+constexpr std::string_view kReserved[] = {"_", "input", "const", "state", "output", "update"};
+
 bool is_plain(std::string_view s) {
   if (s.empty() || std::isdigit(static_cast<unsigned char>(s[0])) || s[0] == '-') return false;
-  for (char c : s)
-    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '.' && c != '/' && c != ':' && c != '$' && c != '-') return false;
-  return true;
+  if (std::find(std::begin(kReserved), std::end(kReserved), s) != std::end(kReserved)) return false;
+  return std::all_of(s.begin(), s.end(), is_text_name_char);
 }
-std::string quoted(std::string_view s) { return is_plain(s) ? std::string(s) : "`" + std::string(s) + "`"; }
 
-std::string escape(std::string_view s) {
-  std::string out = "\"";
+std::string enclosed(std::string_view s, char mark) {
+  std::string out(1, mark);
   for (char c : s) {
-    if (c == '"' || c == '\\') out += '\\';
+    if (c == mark || c == '\\') out += '\\';
     if (c == '\n') out += "\\n";
     else out += c;
   }
-  return out + "\"";
+  return out + mark;
 }
+std::string quoted(std::string_view s) { return is_plain(s) ? std::string(s) : enclosed(s, '`'); }
+std::string escape(std::string_view s) { return enclosed(s, '"'); }
 
 std::string number(double d) {
   if (std::isnan(d)) return "nan";
@@ -38,11 +42,13 @@ std::string number(double d) {
 
 class Printer {
  public:
-  Printer(const Graph& g, std::vector<Tensor>* pool, std::string indent) : g_(g), pool_(pool), indent_(std::move(indent)) {}
+  Printer(const Graph& g, std::vector<Tensor>* pool, std::string indent, int32_t opset) : g_(g), pool_(pool), indent_(std::move(indent)), opset_(opset) {}
 
   std::string run() {
-    std::string s = indent_ + "graph " + escape(g_.name) + " {\n";
-    for (ValueId v : g_.inputs()) s += line("input " + typed(v));
+    std::string s = indent_ + "graph " + escape(g_.name);
+    if (opset_ == 0 && (opset_ = first_opset()) != 0) s += " opset " + std::to_string(opset_);
+    s += " {\n";
+    for (ValueId v : g_.inputs()) s += line("input " + typed(v) + known(v));
     for (ValueId v = 0; v < g_.value_count(); ++v)
       if (const Value& c = g_.value(v); !c.dead && c.role == Role::constant && g_.use_count(v) > 0) s += line("const " + typed(v) + " = " + data(c.data));
     for (ValueId v : g_.states()) s += line("state " + typed(v) + (g_.value(v).data.raw() ? " = " + data(g_.value(v).data) : ""));
@@ -56,6 +62,27 @@ class Printer {
   std::string line(const std::string& s) const { return indent_ + "  " + s + "\n"; }
   std::string name_of(ValueId v) const { return v == kNoValue ? "_" : quoted(g_.value(v).name); }
   std::string typed(ValueId v) const { return name_of(v) + " : " + g_.value(v).type.text(); }
+
+  // The opset that nodes have unless they say otherwise.
+  int32_t first_opset() const {
+    for (NodeId n : g_.order())
+      if (g_.node(n).loc.opset != 0) return g_.node(n).loc.opset;
+    return 0;
+  }
+
+  // What is known of an input's elements: operators inside a kernel's body may need it.
+  std::string known(ValueId v) const {
+    const Value& value = g_.value(v);
+    return value.content ? (value.observed ? " observed " : " content ") + text(value.content->elements) : "";
+  }
+
+  std::string location(const Loc& loc) const {
+    if (loc.node.empty() && loc.index < 0 && loc.opset == 0) return "";
+    std::string s = " @" + escape(loc.node);
+    if (loc.index >= 0) s += "#" + std::to_string(loc.index);
+    if (loc.opset != opset_) s += "/" + std::to_string(loc.opset);
+    return s;
+  }
 
   std::string data(const Tensor& t) {
     if (t.elements() > kInlineElements) {
@@ -107,19 +134,26 @@ class Printer {
       s += "}";
     }
     for (size_t i = 0; i < n.out.size(); ++i) s += (i ? ", " : " : ") + g_.value(n.out[i]).type.text();
-    if (!n.loc.node.empty()) s += " @" + escape(n.loc.node);
+    s += location(n.loc);
+    for (size_t i = 0; i < n.out.size(); ++i)
+      if (const Value& v = g_.value(n.out[i]); v.observed) s += " observed " + std::to_string(i) + " " + text(v.content->elements);
     s += "\n";
-    if (n.body) s += Printer(*n.body, pool_, indent_ + "    ").run();
+    if (n.body) s += Printer(*n.body, pool_, indent_ + "    ", opset_).run();
     return s;
   }
 
   const Graph& g_;
   std::vector<Tensor>* pool_;
   std::string indent_;
+  int32_t opset_;
 };
 
 }  // namespace
 
-std::string print(const Graph& g, std::vector<Tensor>* pool) { return Printer(g, pool, "").run(); }
+bool is_text_name_char(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.' || c == '/' || c == ':' || c == '$' || c == '-';
+}
+
+std::string print(const Graph& g, std::vector<Tensor>* pool) { return Printer(g, pool, "", 0).run(); }
 
 }  // namespace fcc

@@ -13,4 +13,7 @@ std::string print(const Graph&, std::vector<Tensor>* pool = nullptr);
 // pool: what print collected; without it a large constant is filled with a fixed pseudo-random pattern (tests).
 Result<Graph> parse_graph(std::string_view text, std::span<const Tensor> pool = {});
 
+// Characters of a name that is written without backticks. Shared by printer and parser.
+bool is_text_name_char(char c);
+
 }  // namespace fcc

@@ -84,8 +84,25 @@ class Verifier {
 
 Status verify(const Graph& g) { return Verifier(g).run(); }
 
+Status verify_text(const Graph& g) {
+  std::vector<Tensor> pool, again_pool;
+  const std::string text = print(g, &pool);
+  FCC_TRY(Graph parsed, parse_graph(text, pool));
+  const std::string again = print(parsed, &again_pool);
+  if (again != text) {
+    const size_t at = static_cast<size_t>(std::mismatch(text.begin(), text.end(), again.begin(), again.end()).first - text.begin());
+    const size_t begin = text.rfind('\n', at == 0 ? 0 : at - 1) + 1;
+    return fail("graph: its text parses to another program", "printed \"" + text.substr(begin, text.find('\n', at) - begin) + "\", parsed \"" +
+                                                                 again.substr(begin, again.find('\n', std::min(at, again.size())) - begin) + "\"");
+  }
+  for (size_t k = 0; k < pool.size(); ++k)
+    if (!pool[k].same_bits(again_pool.at(k))) return fail("graph: its text parses to another constant");
+  return {};
+}
+
 void verify_or_die(const Graph& g, std::string_view after) {
   Status s = verify(g);
+  if (s) s = verify_text(g);
   if (!s) throw InternalError(fmt::format("internal error: after {}: {}\n{}", after, s.error().text(), print(g)));
 }
 

@@ -8,7 +8,9 @@
 namespace fcc {
 
 Status verify(const Graph&);
-// After a pass: a violation is our bug; prints the graph and stops.
+// Does the text form parse back to the same program?
+Status verify_text(const Graph&);
+// Both, after a pass: a violation is our bug; prints the graph and stops.
 void verify_or_die(const Graph&, std::string_view after);
 
 }  // namespace fcc
