@@ -171,9 +171,9 @@ int math_cost(loop::UnaryOp op, DType type) {
   const bool f64 = type == DType::f64;
   switch (op) {
     case U::exp:
-      return f64 ? 34 : 24;
+      return f64 ? 32 : 22;
     case U::exp2:
-      return f64 ? 32 : 21;
+      return f64 ? 31 : 20;
     case U::expm1:
       return f64 ? 37 : 26;
     case U::log:

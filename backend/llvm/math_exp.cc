@@ -19,21 +19,29 @@ std::span<const double> exp_table(Num x) {
 
 constexpr double kLog2e = 1.4426950408889634;
 
-// x = n*ln2 + r with |r| <= ln2/2 (Cody and Waite); p = e^r - 1.
+// x = n*ln2 + r with |r| <= ln2/2 (Cody and Waite).
 struct Reduced {
   Int raw;  // bits of n + magic: n in the low bits, whatever above
-  Num n, r, p;
+  Num n, r;
 };
-
-Num expm1_polynomial(Num r) {
-  return fma(r * r, polynomial(r, exp_table(r)), r);
-}
 
 Reduced reduce(Num x) {
   const Format& f = format(x);
   const Num shifted = fma(x, kLog2e, x.like(f.magic)), n = shifted - f.magic;
-  const Num r = fma(n, -f.ln2_lo, fma(n, -f.ln2_hi, x));
-  return {bits(shifted), n, r, expm1_polynomial(r)};
+  return {bits(shifted), n, fma(n, -f.ln2_lo, fma(n, -f.ln2_hi, x))};
+}
+
+// e^r - 1, with relative accuracy.
+Num expm1_of(Num r) {
+  return fma(r * r, polynomial(r, exp_table(r)), r);
+}
+
+// e^r. With fma the last step rounds 1 + r*s once; without it, what 1 + r loses is added back.
+Num exp_of(Num r) {
+  const Num rest = polynomial(r, exp_table(r));
+  if (r.lab->target.fma) return fma(fma(rest, r, 1), r, 1);
+  const Two sum = fast_two_sum(r.like(1), r);
+  return sum.hi + (sum.lo + r * r * rest);
 }
 
 // 2^n * 2^shift, for n + shift in the range of normal numbers.
@@ -86,7 +94,7 @@ Num clamp_to_exp(Num x) {
 Num half_expm1(Num x) {
   const Reduced e = reduce(at_most(at_least(x, -45), format(x).half_exp_hi));
   const Num s = power_of_two(e, -2);
-  return fma(s, e.p, s - 0.25) * 2;
+  return fma(s, expm1_of(e.r), s - 0.25) * 2;
 }
 
 }  // namespace
@@ -94,15 +102,16 @@ Num half_expm1(Num x) {
 // e^x = 2^n * (1 + p): Cody-Waite reduction, minimax polynomial of degree 6 (f32) or 12 (f64).
 Num exp(Num x) {
   const Reduced e = reduce(clamp_to_exp(x));
-  return scale(e.p + 1, e);
+  return scale(exp_of(e.r), e);
 }
 
 Num exp_with_low(Num x, Num lo) {
   const Num clamped = clamp_to_exp(x);
   const Reduced e = reduce(clamped);
+  const Num p = expm1_of(e.r);
   // e^(r+lo) = e^r + lo*e^r up to lo^2.
   const Num tail = select((clamped == x) & (abs(lo) < 1), lo, 0.0);
-  return scale(fma(tail, e.p + 1, e.p) + 1, e);
+  return scale(fma(tail, p + 1, p) + 1, e);
 }
 
 // 2^x = 2^n * e^((x-n) ln2), n the nearest integer: x-n is exact.
@@ -111,7 +120,7 @@ Num exp2(Num x) {
   const Num y = at_most(at_least(x, x.is_f64() ? -1080 : -152), x.is_f64() ? 1026 : 130);
   const Num shifted = y + f.magic, n = shifted - f.magic;
   const Num r = (y - n) * 0.6931471805599453;
-  return scale(expm1_polynomial(r) + 1, {bits(shifted), n, r, r});
+  return scale(exp_of(r), {bits(shifted), n, r});
 }
 
 // 2^n p + (2^n - 1).
@@ -128,7 +137,7 @@ Num sinh(Num x) {
 // With e = e^|x|/2: cosh = e + 1/(4e).
 Num cosh(Num x) {
   const Reduced r = reduce(at_most(abs(x), format(x).half_exp_hi));
-  const Num e = fma(power_of_two(r, -2), r.p, power_of_two(r, -2)) * 2;
+  const Num e = power_of_two(r, -2) * exp_of(r.r) * 2;
   return e + 0.25 / e;
 }
 
@@ -137,7 +146,7 @@ Num cosh(Num x) {
 Num tanh(Num x) {
   const Reduced r = reduce(at_most(abs(x) * 2, x.is_f64() ? 40 : 18.1));
   const Num s = power_of_two(r, 0);
-  const Num e = fma(s, r.p, s - 1);
+  const Num e = fma(s, expm1_of(r.r), s - 1);
   return copysign(e / (e + 2), x);
 }
 
@@ -145,7 +154,7 @@ Num tanh(Num x) {
 Num sigmoid(Num x) {
   const Num a = at_least(-abs(x), format(x).exp_lo);
   const Reduced r = reduce(a);
-  const Num z = scale(r.p + 1, r);
+  const Num z = scale(exp_of(r.r), r);
   return select(x < 0.0, z, 1.0) / (z + 1);
 }
 
@@ -158,8 +167,7 @@ Num erf(Num x) {
   const Num a = abs(x), limited = at_most(a, f64 ? 6 : 4);
   const Num small = fma(polynomial(x * x, small_table), x, x);
   const Reduced e = reduce(fma(polynomial(limited, large_table), limited, -limited));
-  const Num s = power_of_two(e, 0);
-  const Num large = 1.0 - fma(s, e.p, s);
+  const Num large = 1.0 - power_of_two(e, 0) * exp_of(e.r);
   return select(a > (f64 ? 1.0 : 0.927734375), copysign(large, x), small);
 }
 
