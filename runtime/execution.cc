@@ -7,8 +7,6 @@
 namespace fcc::runtime {
 namespace {
 
-// Below this a sleeping thread is awake only when the work is done.
-constexpr int64_t kWorthWakingNs = 30'000;
 constexpr uint64_t kNoFault = ~uint64_t{0};
 
 }  // namespace
@@ -84,7 +82,7 @@ Region Execution::advance(uint32_t participant) {
     if (step.chunks > 0) {
       region_open_ = true;
       region_start_ = start;
-      return {step.chunks, step.remaining_ns >= kWorthWakingNs};
+      return {step.chunks, step.remaining_ns >= worth_waking_ns};
     }
     if (!run_whole(current_, scratch + participant * scratch_stride)) return kOver;
     if (clocks) add_time(current_, start);

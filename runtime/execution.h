@@ -42,6 +42,7 @@ class Execution final : private Job {
   int64_t* symbols = nullptr;
   std::byte* scratch = nullptr;
   int64_t scratch_stride = 0;   // bytes of each participant
+  int64_t worth_waking_ns = 0;  // with less work than this left, sleeping helpers are left asleep
   StepClock* clocks = nullptr;  // null: no profile
   SymbolListener* listener = nullptr;
 

@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kSharedStepNs = 4'000;          // a step worth splitting
 constexpr int64_t kChunkNs = 1'000;               // no chunk smaller than this
 constexpr int64_t kHotForkNs = 20'000;            // sharable work of a run, helpers awake
+constexpr int64_t kWakeNs = 100'000;              // left in a run, helpers fallen asleep
 constexpr int64_t kColdForkNs = 200'000;          // helpers asleep
 constexpr int64_t kLongestNs = int64_t{1} << 40;  // sums of estimates stay far from overflow
 constexpr uint32_t kChunksPerThread = 4;          // room to even out, without many claims
@@ -155,6 +156,8 @@ fcc_status Session::run() {
   ++runs_;
   bool near_threshold = sharable_ns_ >= kHotForkNs && sharable_ns_ < kColdForkNs;
   bool fork = core_->participants > 1 && sharable_ns_ >= kHotForkNs && (!near_threshold || pool_is_hot());
+  // Close to the threshold, waking pays only for the runs that follow: they find the helpers awake.
+  execution_.worth_waking_ns = near_threshold ? 0 : kWakeNs;
   Execution::Outcome outcome = fork ? execution_.run_with(*core_->pool, core_->participants) : execution_.run_alone();
   if (near_threshold) last_end_ns_ = now_ns();
   forked_runs_ += outcome.forked;

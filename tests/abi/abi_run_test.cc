@@ -1,5 +1,7 @@
 // Running: values, shapes, plans, state, profile.
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "abi_support.h"
 
@@ -55,7 +57,7 @@ TEST(Run, SameBitsForAnyNumberOfThreads) {
     Session session = model.session({threads});
     for (int i = 0; i < 20; ++i) ASSERT_EQ(run_mlp(session, 1001), expected) << threads << " threads";
     EXPECT_EQ(session.stats().threads, threads);
-    EXPECT_EQ(session.stats().forked_runs, 20) << threads << " threads";
+    EXPECT_GT(session.stats().forked_runs, 0) << threads << " threads";  // fewer than 20 on a crowded machine
   }
   EXPECT_EQ(alone.stats().forked_runs, 0);
 }
@@ -64,6 +66,19 @@ TEST(Run, LittleWorkNeverForks) {
   Session session = open_model("mlp_small").session({4});
   run_mlp(session, 1001);
   EXPECT_EQ(session.stats().forked_runs, 0);
+}
+
+TEST(Run, MiddlingWorkForksOnlyWhenRunsFollowClosely) {
+  Session session = open_model("mlp_open").session({2});
+  std::vector<float> x = sample_rows(100);  // 150 us by the model's estimate
+  session.bind_input("x", x);
+  for (int i = 0; i < 5; ++i) {
+    session.run();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(session.stats().forked_runs, 0);
+  for (int i = 0; i < 1000; ++i) session.run();
+  EXPECT_GT(session.stats().forked_runs, 0);
 }
 
 TEST(Run, BindOnceRunMany) {
