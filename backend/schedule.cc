@@ -64,8 +64,8 @@ class Scheduler {
     }
     for (size_t i = 0; i < checks_.size(); ++i) add_check(checks_[i].first, checks_[i].second);
     check_assumptions();
-    for (ValueId v : g_.inputs())
-      if (g_.value(v).observed) FCC_CHECKED(observe(v));
+    for (ValueId v = 0; v < g_.value_count(); ++v)
+      if (const Value& value = g_.value(v); value.observed && !value.dead && value.role != Role::temp) FCC_CHECKED(observe(v));
     return {};
   }
 

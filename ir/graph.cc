@@ -213,6 +213,11 @@ void Graph::replace_uses(ValueId from, ValueId to) {
   std::replace(outputs.begin(), outputs.end(), from, to);
   for (auto& [state, next] : updates)
     if (next == from) next = to;
+  Value &old = values_[static_cast<size_t>(from)], &fresh = values_[static_cast<size_t>(to)];
+  if (!old.observed || fresh.observed) return;
+  fresh.content = old.content;  // sizes elsewhere are written in the symbols that are read from it
+  fresh.observed = true;
+  old.observed = false;
 }
 
 static void remove_one(std::vector<NodeId>& users, NodeId n) {
@@ -250,11 +255,12 @@ void Graph::erase_dead() {
   std::vector<NodeId> nodes = order();
   for (size_t i = nodes.size(); i-- > 0;) {
     const Node& n = node(nodes[i]);
-    const bool used = std::any_of(n.out.begin(), n.out.end(), [&](ValueId v) { return is_root[static_cast<size_t>(v)] || !users(v).empty(); });
+    const bool used = std::any_of(n.out.begin(), n.out.end(),
+                                  [&](ValueId v) { return is_root[static_cast<size_t>(v)] || value(v).observed || !users(v).empty(); });
     if (!used) erase(nodes[i]);
   }
   for (size_t v = 0; v < values_.size(); ++v) {
-    if (values_[v].role != Role::constant || values_[v].dead || !users_[v].empty() || is_root[v]) continue;
+    if (values_[v].role != Role::constant || values_[v].dead || !users_[v].empty() || is_root[v] || values_[v].observed) continue;
     names_.erase(values_[v].name);
     values_[v].dead = true;
     values_[v].data = {};

@@ -24,7 +24,7 @@ class Fuser {
       if (taken_[static_cast<size_t>(n)] || !needs_kernel(g_.node(n))) continue;
       const std::vector<ValueId> results = g_.node(n).out;
       for (ValueId v : results) {
-        if (g_.use_count(v) == 0) continue;
+        if (g_.use_count(v) == 0 && !g_.value(v).observed) continue;
         clusters.push_back(grow(n, v));
       }
     }
@@ -117,7 +117,7 @@ class Fuser {
     FCC_TRY(NodeId kernel, g_.add(op("Kernel"), std::move(operands), {{"what", what}}, loc, {out_name}, body));
     g_.set_insert_point(kNoNode);
     const ValueId result = g_.node(kernel).out[0];
-    if (auto content = g_.value(c.output).content) g_.set_content(result, *content, g_.value(c.output).observed);
+    if (auto content = g_.value(c.output).content; content && !g_.value(c.output).observed) g_.set_content(result, *content);
     g_.replace_uses(c.output, result);
     return {};
   }

@@ -1,4 +1,5 @@
 // f(x), f(x) → one f(x): common subexpressions, and constants with equal bytes.
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -57,6 +58,7 @@ Result<bool> merge_equal(Graph& g, PassContext&) {
     auto [it, fresh] = seen.emplace(key, id);
     if (fresh) continue;
     const std::vector<ValueId> from = g.node(id).out, to = g.node(it->second).out;
+    if (std::any_of(from.begin(), from.end(), [&](ValueId v) { return g.value(v).observed; })) continue;  // both sets of symbols are in use
     for (size_t k = 0; k < from.size(); ++k) g.replace_uses(from[k], to[k]);
     g.erase(id);
     changed = true;
