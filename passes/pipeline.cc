@@ -14,10 +14,11 @@ static constexpr std::string_view kPipeline[] = {
     "canonicalize_gemm",  // one matrix product form
     "canonicalize_einsum",
     "fold_batchnorm",     // needs constant weights beside it
-    "lower_conv_transpose",
     "expand_composites",
     "fold_constants",     // scaled weights, transposed weights
     "fold_scale",         // constants meet: the weights take what is left of BatchNorm, attention's scale, layer scale
+    "lower_conv_transpose",  // its weights and bias hold everything by now
+    "raise_rank",
     "simplify",
     "choose_layout",      // convolutions decide; everything between them follows
     "pack_matmul",        // packing is a node: folded for constants, kept for run-time operands

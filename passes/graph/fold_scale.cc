@@ -2,6 +2,7 @@
 // cost nothing at run time and Linear + BatchNorm is one kernel.
 //   x / c → x (1/c)      x - c → x + (-c)      (x + c1) c2 → x c2 + c1 c2      (x c1) c2 → x (c1 c2)
 //   MatMul(x, W) c[N] → MatMul(x, W c)         Conv(x, W, b) c[K,1,1] → Conv(x, W c, b c)
+//   likewise ConvTranspose without groups
 //   LayerNormalization(x, s, b) c → LayerNormalization(x, s c, b c)            move(x) c[] → move(x c)
 //   MatMul(x s, y t) with numbers s, t → MatMul(x (s t), y)                    (the smaller side of attention's scale)
 //   (x + c1) + c2 → x + (c1 + c2)              Conv(x, W, b) + c[K,1,1] → Conv(x, W, b + c)
@@ -23,10 +24,22 @@ bool is_movement_of_one(const Node& n) {
   return std::find(std::begin(kNames), std::end(kNames), n.op->name) != std::end(kNames);
 }
 
+bool is_convolution(const Node& n) {
+  return (n.op->name == "Conv" && !n.attrs.flag("blocked")) || (n.op->name == "ConvTranspose" && n.attrs.integer("group", 1) == 1);
+}
+
+// Axis of a convolution's weight that counts output channels.
+size_t channel_axis(const Node& conv) { return conv.op->name == "Conv" ? 0 : 1; }
+
 // Elements of c in the order of `shape`, whose broadcast c is part of.
 template <class F>
 Tensor map_with(const Tensor& t, const Tensor& c, std::vector<int64_t> shape, F f) {
   Tensor out(t.dtype(), shape);
+  if (c.elements() == 1 && t.shape() == shape) {  // most of the work there is: a number times a large weight
+    const double k = c.get_double(0);
+    for (int64_t i = 0; i < t.elements(); ++i) out.set_double(i, f(t.get_double(i), k));
+    return out;
+  }
   const auto offset = [](const Tensor& from, std::span<const int64_t> index) {
     int64_t flat = 0;
     const size_t skip = index.size() - from.shape().size();
@@ -64,7 +77,7 @@ class Folder {
     const std::string_view s = n.op->name;
     if (s == "Mul" || s == "Add") return scale_pointwise(n, c);
     if (s == "MatMul") return scale_matmul(n, c);
-    if (s == "Conv") return scale_conv(n, c);
+    if (is_convolution(n)) return scale_conv(n, c);
     if (s == "LayerNormalization" && n.out.size() == 1) return scale_norm(n, c);
     if (is_movement_of_one(n) && c.elements() == 1) return scale_movement(n, c);
     return kNoValue;
@@ -79,9 +92,9 @@ class Folder {
       const ValueId sum = split ? combined(split->constant, c, g_.value(split->variable).type, std::plus<>()) : kNoValue;
       return sum == kNoValue ? kNoValue : b_("Add", {split->variable, sum});
     }
-    if (n.op->name != "Conv" || (n.in.size() > 2 && !g_.is_constant(n.in[2]))) return kNoValue;
+    if (!is_convolution(n) || (n.in.size() > 2 && !g_.is_constant(n.in[2]))) return kNoValue;
     if (!per_channel(g_.value(v).type, c)) return kNoValue;
-    return b_("Conv", {n.in[0], n.in[1], channel_constant(n, c, std::plus<>())}, n.attrs);
+    return b_(n.op->name, {n.in[0], n.in[1], channel_constant(n, c, std::plus<>())}, n.attrs);
   }
 
  private:
@@ -137,7 +150,7 @@ class Folder {
   // The bias of a convolution combined with c: [K].
   template <class F>
   ValueId channel_constant(const Node& conv, const Tensor& c, F f) {
-    const int64_t channels = g_.value(conv.in[1]).type.dims[0].constant();
+    const int64_t channels = g_.value(conv.in[1]).type.dims[channel_axis(conv)].constant();
     Tensor bias(g_.value(conv.in[1]).type.dtype, {channels});
     if (conv.in.size() > 2) bias = g_.value(conv.in[2]).data;
     return b_.constant(map_with(bias, c.reshaped({c.elements()}), {channels}, f), "bias");
@@ -148,10 +161,10 @@ class Folder {
     if (!g_.is_constant(n.in[1]) || (has_bias && !g_.is_constant(n.in[2])) || !per_channel(g_.value(n.out[0]).type, c)) return kNoValue;
     const Tensor& w = g_.value(n.in[1]).data;
     std::vector<int64_t> column(w.shape().size(), 1);
-    column[0] = c.elements();
+    column[channel_axis(n)] = c.elements();
     std::vector<ValueId> in{n.in[0], b_.constant(map_with(w, c.reshaped(column), w.shape(), std::multiplies<>()), g_.value(n.in[1]).name)};
     if (has_bias) in.push_back(channel_constant(n, c, std::multiplies<>()));
-    return b_("Conv", std::move(in), n.attrs);
+    return b_(n.op->name, std::move(in), n.attrs);
   }
 
   ValueId scale_norm(const Node& n, const Tensor& c) {

@@ -1,6 +1,8 @@
 // window(x[N,C,L]) → squeeze(window'(unsqueeze(x))) on [N,C,1,L]: one-dimensional convolutions and pools take the path
 // of two-dimensional ones, with its blocked layout and its kernels. The views cost nothing and cancel between
 // neighbours (simplify).
+#include <algorithm>
+
 #include "ir/op.h"
 #include "passes/graph/match.h"
 #include "passes/manager.h"
@@ -16,8 +18,8 @@ bool is_window(const Node& n) {
 // A neutral entry before each, for the new axis; pads hold begins before ends.
 Attrs raised(const Attrs& attrs) {
   Attrs out = attrs;
-  for (const auto& [name, neutral] : {std::pair("kernel_shape", 1), {"strides", 1}, {"dilations", 1}})
-    if (attrs.has(name)) out.set(name, std::vector<int64_t>{neutral, attrs.integers(name).at(0)});
+  for (std::string_view name : {"kernel_shape", "strides", "dilations"})
+    if (attrs.has(name)) out.set(name, std::vector<int64_t>{1, attrs.integers(name).at(0)});
   if (attrs.has("pads")) out.set("pads", std::vector<int64_t>{0, attrs.integers("pads").at(0), 0, attrs.integers("pads").at(1)});
   return out;
 }
