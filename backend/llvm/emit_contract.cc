@@ -113,30 +113,40 @@ void Emitter::contract_loop(Tile& tile, size_t level, Value* a, Value* b) {
   counted_loop(whole, extent, 1, tile.acc, nullptr, [&](Value* i) { at(i, 0); });
 }
 
+// One multiply-add for each accumulator. The shorter side (rows of a or vectors of b) is loaded first and kept, the
+// longer one is loaded as it is used, so that few registers are taken besides the accumulators.
 void Emitter::contract_step(Tile& tile, size_t set, Value* a, Value* b) {
   const ContractTile& t = tile.t;
   const DType a_dtype = kernel_.buffers[t.a].dtype, b_dtype = kernel_.buffers[t.b].dtype;
   llvm::Type *a_type = memory_type(context_, a_dtype), *b_type = memory_type(context_, b_dtype);
-  std::vector<Value*> columns;
-  for (int64_t c = 0; c < tile.chunks; ++c) {
-    Value* p = c ? b_.CreateConstGEP1_64(b_type, b, static_cast<uint64_t>(c * tile.lanes)) : b;
-    auto* load =
-        b_.CreateAlignedLoad(with_lanes(b_type, tile.lanes), p, llvm::Align(static_cast<uint64_t>(byte_size(b_dtype))));
-    tag(load, t.b);
-    columns.push_back(arith_.cast(b_dtype, tile.type, arith_.from_memory(b_dtype, load)));
-  }
-  for (int64_t r = 0; r < t.rows; ++r) {
+  auto load = [&](loop::BufferId id, DType dtype, llvm::Type* type, Value* pointer) {
+    auto* l = b_.CreateAlignedLoad(type, pointer, llvm::Align(static_cast<uint64_t>(byte_size(dtype))));
+    tag(l, id);
+    return arith_.cast(dtype, tile.type, arith_.from_memory(dtype, l));
+  };
+  auto row = [&](int64_t r) {
     Value* p = r ? b_.CreateGEP(a_type, a, tile.row_offsets[static_cast<size_t>(r)]) : a;
-    auto* load = b_.CreateAlignedLoad(a_type, p, llvm::Align(static_cast<uint64_t>(byte_size(a_dtype))));
-    tag(load, t.a);
-    Value* scalar = arith_.cast(a_dtype, tile.type, arith_.from_memory(a_dtype, load));
-    Value* row = splat(b_, scalar, tile.lanes);
-    for (int64_t c = 0; c < tile.chunks; ++c) {
-      Value*& acc = tile.acc[tile.at(set, r, c)];
-      if (is_float(tile.type))
-        acc = arith_.fma(row, columns[static_cast<size_t>(c)], acc);
+    return splat(b_, load(t.a, a_dtype, a_type, p), tile.lanes);
+  };
+  auto column = [&](int64_t c) {
+    Value* p = c ? b_.CreateConstGEP1_64(b_type, b, static_cast<uint64_t>(c * tile.lanes)) : b;
+    return load(t.b, b_dtype, with_lanes(b_type, tile.lanes), p);
+  };
+  auto multiply = [&](Value* x, Value* y, int64_t r, int64_t c) {
+    Value*& acc = tile.acc[tile.at(set, r, c)];
+    acc = is_float(tile.type) ? arith_.fma(x, y, acc) : b_.CreateAdd(b_.CreateMul(x, y), acc);
+  };
+  const bool rows_first = t.rows < tile.chunks;
+  const int64_t kept = rows_first ? t.rows : tile.chunks, streamed = rows_first ? tile.chunks : t.rows;
+  std::vector<Value*> held;
+  for (int64_t i = 0; i < kept; ++i) held.push_back(rows_first ? row(i) : column(i));
+  for (int64_t j = 0; j < streamed; ++j) {
+    Value* next = rows_first ? column(j) : row(j);
+    for (int64_t i = 0; i < kept; ++i) {
+      if (rows_first)
+        multiply(held[static_cast<size_t>(i)], next, i, j);
       else
-        acc = b_.CreateAdd(b_.CreateMul(row, columns[static_cast<size_t>(c)]), acc);
+        multiply(next, held[static_cast<size_t>(i)], j, i);
     }
   }
 }

@@ -15,6 +15,7 @@ using loop::ReduceOp;
 // Independent accumulators of a long reduction: enough to cover the latency of an addition or an FMA.
 static constexpr int64_t kAccumulators = 4;
 static constexpr int64_t kLong = 16;  // vectors below which one accumulator will do
+static constexpr int kLight = 12;     // instructions a step; heavier steps hide the latency themselves
 
 // A reduction and those directly inside it of the same kind, which share its accumulators: a sum over rows of sums
 // over columns joins its lanes once.
@@ -22,11 +23,11 @@ struct Emitter::Reduction {
   std::vector<const ExprNode*> levels;  // outermost first
   int64_t lanes = 1;                    // of the level that is vectorised, if any
   size_t vector_level = SIZE_MAX;
-  size_t split_level = SIZE_MAX;        // the innermost level that is a loop: rounds of `sets` steps
+  size_t split_level = SIZE_MAX;  // the innermost level that is a loop: rounds of `sets` steps
   int64_t sets = 1;
-  bool masked = false;                  // what is left over of the vectorised level runs under a mask
-  int64_t width = 1;                    // of the accumulators
-  Carried acc;                          // sets; then, unless masked, one scalar for what is left over
+  bool masked = false;  // what is left over of the vectorised level runs under a mask
+  int64_t width = 1;    // of the accumulators
+  Carried acc;          // sets; then, unless masked, one scalar for what is left over
 
   const ExprNode& top() const { return *levels.front(); }
   size_t scalar() const { return static_cast<size_t>(sets); }
@@ -34,9 +35,18 @@ struct Emitter::Reduction {
 
 namespace {
 
-bool has_reduction(const loop::Expr& e) {
-  if (e->kind == ExprKind::reduce) return true;
-  return std::any_of(e->args.begin(), e->args.end(), has_reduction);
+// Roughly the instructions of a step: what depends on the variables of the levels. Counts no further than kLight.
+int step_cost(const loop::Expr& e, const std::vector<const ExprNode*>& levels) {
+  if (std::none_of(levels.begin(), levels.end(), [&](const ExprNode* l) { return loop::uses(e, l->var); })) return 0;
+  if (e->kind == ExprKind::var) return 0;
+  if (e->kind == ExprKind::reduce) return kLight + 1;
+  int cost = 1;
+  if (e->kind == ExprKind::unary) cost = math_cost(e->unary, e->type);
+  if (e->kind == ExprKind::binary) cost = e->type == DType::i64 ? 0 : math_cost(e->binary, e->type);
+  if (e->kind == ExprKind::load && !e->guarded) return cost;
+  for (const loop::Expr& a : e->args)
+    if (cost <= kLight) cost += step_cost(a, levels);
+  return cost;
 }
 
 std::optional<int64_t> constant_trip(const ExprNode& r) {
@@ -44,18 +54,22 @@ std::optional<int64_t> constant_trip(const ExprNode& r) {
   return std::max<int64_t>(0, r.args[1]->i - r.args[0]->i);
 }
 
-int64_t power_of_two_below(int64_t n) { return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max<int64_t>(n, 1)))); }
+int64_t power_of_two_below(int64_t n) {
+  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max<int64_t>(n, 1))));
+}
 
 // A reduction inside whose bounds depend on v cannot have v in its lanes.
 bool bounds_depend(const loop::Expr& e, loop::VarId v) {
   if (e->kind == ExprKind::reduce && (loop::uses(e->args[0], v) || loop::uses(e->args[1], v))) return true;
-  return loop::uses(e, v) && std::any_of(e->args.begin(), e->args.end(), [&](const loop::Expr& a) { return bounds_depend(a, v); });
+  return loop::uses(e, v) &&
+         std::any_of(e->args.begin(), e->args.end(), [&](const loop::Expr& a) { return bounds_depend(a, v); });
 }
 
 }  // namespace
 
 Value* Emitter::emit_reduce(const Expr& e) {
-  FCC_CHECK(!facts(e->args[0]).varies && !facts(e->args[1]).varies, "{}: reduction bounds differ between lanes", kernel_.name);
+  FCC_CHECK(!facts(e->args[0]).varies && !facts(e->args[1]).varies, "{}: reduction bounds differ between lanes",
+            kernel_.name);
   if (varies(e)) return emit_levels(*e);
   LaneGuard context(*this, 1, nullptr);  // uniform: the lanes are free for its own variable
   return emit_levels(*e);
@@ -66,7 +80,15 @@ void Emitter::plan_reduction(Reduction& n) {
   for (const ExprNode* r = &top;;) {
     const Expr& body = r->args[2];
     if (body->kind != ExprKind::reduce || body->reduce != top.reduce || !loop::uses(body, r->var) || find(body)) break;
-    if (facts(body->args[0]).varies || facts(body->args[1]).varies) break;
+    // Judged by the free variables: those of the levels are not bound yet.
+    const auto lane_dependent = [&](loop::VarId v) {
+      const bool of_a_level =
+          std::any_of(n.levels.begin(), n.levels.end(), [&](const ExprNode* l) { return l->var == v; });
+      return lanes_ > 1 && !of_a_level && binding(v).facts.varies;
+    };
+    if (std::any_of(body->args[0]->free.begin(), body->args[0]->free.end(), lane_dependent) ||
+        std::any_of(body->args[1]->free.begin(), body->args[1]->free.end(), lane_dependent))
+      break;
     n.levels.push_back(r = body.get());
   }
   for (size_t i = 0; i < n.levels.size(); ++i)
@@ -82,10 +104,11 @@ void Emitter::plan_reduction(Reduction& n) {
   if (n.lanes == 1) n.vector_level = SIZE_MAX;
   n.masked = n.lanes > 1 && can_mask(n.levels[n.vector_level]->args[2]);
   n.width = n.lanes > 1 ? n.lanes : lanes_;
-  if (n.split_level == SIZE_MAX || (n.vector_level != SIZE_MAX && n.vector_level != n.split_level) || n.width == 1) return;
+  if (n.split_level == SIZE_MAX || (n.vector_level != SIZE_MAX && n.vector_level != n.split_level) || n.width == 1)
+    return;
   const ExprNode& inner = *n.levels[n.split_level];
   const bool is_long = constant_trip(inner).value_or(kLong * n.lanes) >= kLong * n.lanes;
-  if (is_long && !has_reduction(n.levels.back()->args[2])) n.sets = kAccumulators;
+  if (is_long && step_cost(n.levels.back()->args[2], n.levels) <= kLight) n.sets = kAccumulators;
 }
 
 Value* Emitter::emit_levels(const ExprNode& r) {
@@ -112,7 +135,8 @@ void Emitter::reduce_level(Reduction& n, size_t level, size_t set) {
   if (r.unroll) {
     auto *first = llvm::dyn_cast<ConstantInt>(value(r.args[0])), *last = llvm::dyn_cast<ConstantInt>(value(r.args[1]));
     FCC_CHECK(first && last, "{}: an unrolled reduction needs constant bounds", kernel_.name);
-    for (int64_t i = first->getSExtValue(); i < last->getSExtValue(); ++i) reduce_at(n, level, b_.getInt64(static_cast<uint64_t>(i)), 1, nullptr, set);
+    for (int64_t i = first->getSExtValue(); i < last->getSExtValue(); ++i)
+      reduce_at(n, level, b_.getInt64(static_cast<uint64_t>(i)), 1, nullptr, set);
     return;
   }
   const bool scalar = n.lanes > 1 && set == n.scalar();  // inside what is left over
@@ -154,7 +178,8 @@ void Emitter::reduce_rounds(Reduction& n, size_t level, Value* lo, Value* hi, in
 void Emitter::reduce_vectors(Reduction& n, size_t level) {
   const ExprNode& r = *n.levels[level];
   Value *lo = value(r.args[0]), *hi = value(r.args[1]);
-  if (!llvm::isa<ConstantInt>(hi) || !llvm::isa<ConstantInt>(lo)) hi = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, lo, hi);
+  if (!llvm::isa<ConstantInt>(hi) || !llvm::isa<ConstantInt>(lo))
+    hi = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, lo, hi);
   Value* middle = b_.CreateAdd(lo, b_.CreateAnd(b_.CreateSub(hi, lo), b_.getInt64(static_cast<uint64_t>(-n.lanes))));
   reduce_rounds(n, level, lo, middle, n.lanes);
   const auto prologue = reduction_prologue(r);
@@ -192,7 +217,8 @@ void Emitter::accumulate(const Reduction& n, Value*& acc) {
   const DType type = n.top().type;
   const bool starts = acc == splat(b_, arith_.reduce_identity(op, type), lanes_of(acc));
   Value* next = nullptr;
-  if (!starts && op == ReduceOp::add && is_float(type) && body->kind == ExprKind::binary && body->binary == loop::BinaryOp::mul) {
+  if (!starts && op == ReduceOp::add && is_float(type) && body->kind == ExprKind::binary &&
+      body->binary == loop::BinaryOp::mul) {
     Value* x = value(body->args[0]);
     next = arith_.fma(x, value(body->args[1]), acc);
   } else {

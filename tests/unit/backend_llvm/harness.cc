@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <random>
 
 namespace fcc::test {
@@ -145,6 +146,99 @@ RunResult run(const loop::Kernel& kernel, const Target& target, std::vector<Tens
   return result;
 }
 
+bool can_run_aarch64() {
+  static const bool can =
+      std::system("command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null") == 0;
+  return can;
+}
+
+namespace {
+
+// Reads the tiles, the symbols and the arguments from a file, runs the kernel, writes everything back.
+constexpr const char* kAArch64Host = R"(
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+int32_t kernel(void** args, int64_t* symbols, int64_t first, int64_t last, void* scratch);
+static _Alignas(64) char scratch[1 << 20];
+int main(int argc, char** argv) {
+  FILE* f = fopen(argv[1], "rb");
+  int64_t head[4], symbols[64], bytes[64];
+  void* args[64];
+  if (fread(head, 8, 4, f) != 4 || fread(symbols, 8, head[1], f) != head[1] || fread(bytes, 8, head[2], f) != head[2]) return 2;
+  for (int i = 0; i < head[2]; ++i) {
+    args[i] = malloc(bytes[i] + 1);
+    if (fread(args[i], 1, bytes[i], f) != bytes[i]) return 2;
+  }
+  fclose(f);
+  head[3] = kernel(args, symbols, 0, head[0] / 2, scratch);
+  if (!head[3]) head[3] = kernel(args, symbols, head[0] / 2, head[0], scratch);
+  f = fopen(argv[1], "wb");
+  fwrite(head, 8, 4, f);
+  fwrite(symbols, 8, head[1], f);
+  fwrite(bytes, 8, head[2], f);
+  for (int i = 0; i < head[2]; ++i) fwrite(args[i], 1, bytes[i], f);
+  return fclose(f);
+}
+)";
+
+std::string aarch64_host() {
+  static const std::string object = [] {
+    const std::string base = scratch_file("host");
+    std::ofstream(base + ".c") << kAArch64Host;
+    EXPECT_EQ(std::system(("aarch64-linux-gnu-gcc -O1 -c -o " + base + ".o " + base + ".c").c_str()), 0);
+    return base + ".o";
+  }();
+  return object;
+}
+
+}  // namespace
+
+RunResult run_on_aarch64(const loop::Kernel& kernel, std::vector<Tensor>& args,
+                         const std::map<std::string, int64_t>& symbols) {
+  const ModelImage image = image_of(kernel, {Target::level(Isa::aarch64)}, symbols);
+  std::vector<std::string> names;
+  std::vector<int64_t> values, bytes;
+  for (const SymbolImage& s : image.variants[0].entries[0].symbols) {
+    names.push_back(s.name);
+    values.push_back(symbols.contains(s.name) ? symbols.at(s.name) : 0);
+  }
+  std::map<std::string, int32_t> faults;
+  loop::walk(kernel.body, [&](const loop::Stmt& s) {
+    if (s.kind == loop::StmtKind::fault) faults.emplace(s.text, static_cast<int32_t>(faults.size()));
+  });
+  Result<CompiledKernel> object = compile_kernel(kernel, Target::level(Isa::aarch64), names, faults, "kernel");
+  EXPECT_TRUE(object);
+  const std::string base = scratch_file("arm");
+  std::ofstream(base + ".o", std::ios::binary) << object->object;
+  for (const Tensor& a : args) bytes.push_back(a.bytes());
+  const int64_t tiles = kernel.tiles.evaluate([&](std::string_view n) { return symbols.at(std::string(n)); });
+  const int64_t head[4] = {tiles, static_cast<int64_t>(values.size()), static_cast<int64_t>(args.size()), 0};
+  const auto raw = [](const auto* p, size_t n) {
+    return std::string(reinterpret_cast<const char*>(p), n * sizeof(*p));
+  };
+  std::ofstream out(base + ".data", std::ios::binary);
+  out << raw(head, 4) << raw(values.data(), values.size()) << raw(bytes.data(), bytes.size());
+  for (const Tensor& a : args) out.write(reinterpret_cast<const char*>(a.raw()), a.bytes());
+  out.close();
+  EXPECT_EQ(
+      std::system(("aarch64-linux-gnu-gcc -static -o " + base + " " + aarch64_host() + " " + base + ".o").c_str()), 0);
+  EXPECT_EQ(std::system(("qemu-aarch64-static " + base + " " + base + ".data").c_str()), 0);
+  std::ifstream in(base + ".data", std::ios::binary);
+  int64_t back[4];
+  in.read(reinterpret_cast<char*>(back), sizeof(back));
+  in.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * 8));
+  in.ignore(static_cast<std::streamsize>(bytes.size() * 8));
+  for (Tensor& a : args) {
+    a = Tensor(a.dtype(), a.shape());
+    in.read(reinterpret_cast<char*>(a.raw()), a.bytes());
+  }
+  EXPECT_TRUE(in);
+  RunResult result{static_cast<int32_t>(back[3]), {}};
+  for (size_t i = 0; i < names.size(); ++i) result.symbols[names[i]] = values[i];
+  return result;
+}
+
 static double spacing(DType t, double v) {
   const double e = std::fabs(v);
   switch (t) {
@@ -167,9 +261,13 @@ void expect_same(const loop::Kernel& kernel, const std::vector<Tensor>& args,
   for (Tensor& t : expected) pointers.push_back(&t);
   Status evaluated = loop::evaluate(kernel, pointers, symbols);
   ASSERT_TRUE(evaluated) << evaluated.error().text();
-  for (const Target& target : host_targets()) {
+  const bool emulate = std::getenv("FCC_TEST_AARCH64") && can_run_aarch64();
+  for (const Target& target : emulate ? std::vector{Target::level(Isa::aarch64)} : host_targets()) {
     std::vector<Tensor> actual = args;
-    run(kernel, target, actual, symbols);
+    if (emulate)
+      run_on_aarch64(kernel, actual, symbols);
+    else
+      run(kernel, target, actual, symbols);
     for (size_t a = 0; a < args.size(); ++a) {
       const Tensor &want = expected[a], &got = actual[a];
       int shown = 0;

@@ -43,8 +43,14 @@ struct RunResult {
 RunResult run(const loop::Kernel&, const Target&, std::vector<Tensor>& args,
               const std::map<std::string, int64_t>& symbols = {});
 
+// Whether this machine can build and emulate AArch64 programs.
+bool can_run_aarch64();
+// The same in a static AArch64 program under an emulator, without the fences.
+RunResult run_on_aarch64(const loop::Kernel&, std::vector<Tensor>& args,
+                         const std::map<std::string, int64_t>& symbols = {});
+
 // run() on every host target against the interpreter: floats within `ulps` of the larger of the value and `scale`
-// (the size of intermediate sums), everything else exactly.
+// (the size of intermediate sums), everything else exactly. With FCC_TEST_AARCH64 set, on AArch64 instead.
 void expect_same(const loop::Kernel&, const std::vector<Tensor>& args,
                  const std::map<std::string, int64_t>& symbols = {}, double ulps = 4, double scale = 0);
 
