@@ -109,12 +109,12 @@ Comparison compare_floats(const Tensor& actual, const Tensor& expected, const To
 
 Tolerance tolerance_for(DType dtype, int64_t reduction_length) {
   if (is_float(dtype)) {
-    // Eight roundings for the elementwise functions on the way (a polynomial exp or tanh costs up to four), and two
-    // for each step of a random walk: the product and the addition.
+    // Eight roundings for the elementwise functions on the way (a polynomial exp or tanh costs up to four), and four
+    // for each step of a random walk: the product, the addition, and what Winograd's transforms add to either.
     const double unit = rounding_unit(dtype);
     const double accumulate = std::min(unit, rounding_unit(DType::f32));  // narrow types add up in f32
     const double of_largest =
-        unit * 8 + accumulate * 2 * std::sqrt(static_cast<double>(std::max<int64_t>(reduction_length, 0)));
+        unit * 8 + accumulate * 4 * std::sqrt(static_cast<double>(std::max<int64_t>(reduction_length, 0)));
     return {.relative = 2 * unit, .of_largest = of_largest, .absolute = unit * unit};
   }
   const bool quantised = reduction_length > 1 && (dtype == DType::i8 || dtype == DType::u8);

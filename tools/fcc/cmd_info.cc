@@ -40,12 +40,31 @@ int64_t code_bytes(std::span<const std::byte> file) {
 
 Result<Json> info_of_library(const std::string& path, std::span<const std::byte> file) {
   FCC_TRY(std::string text, read_info(path));
-  Json info = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json info = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!info.is_object()) return fail(fmt::format("{}: the description inside this model is damaged", path));
   Json json = {
       {"file", path}, {"kind", "compiled model"}, {"file_bytes", file.size()}, {"code_bytes", code_bytes(file)}};
+  if (info.contains("entries") && !info["entries"].empty()) {  // what most readers ask: of the first entry
+    for (const char* key : {"inputs", "outputs", "workspace_bytes"}) json[key] = info["entries"][0].value(key, Json());
+  }
   json.update(info);
   return json;
+}
+
+// "x: f32[N,784]" as the compiled model says it: name, dtype, dims.
+Json slot(const std::string& text) {
+  const size_t colon = text.rfind(": ");
+  Result<TensorType> type = colon == text.npos ? fail("") : TensorType::parse(text.substr(colon + 2));
+  if (!type) return text;
+  Json dims = Json::array();
+  for (const SymExpr& d : type->dims) dims.push_back(d.is_constant() ? Json(d.constant()) : Json(d.text()));
+  return {{"name", text.substr(0, colon)}, {"dtype", name(type->dtype)}, {"dims", dims}};
+}
+
+Json slots(const std::vector<std::string>& texts) {
+  Json list = Json::array();
+  for (const std::string& text : texts) list.push_back(slot(text));
+  return list;
 }
 
 Result<Json> info_of_onnx(const std::string& path, std::span<const std::byte> file) {
@@ -53,51 +72,64 @@ Result<Json> info_of_onnx(const std::string& path, std::span<const std::byte> fi
   return Json{{"file", path},
               {"kind", "ONNX model"},
               {"file_bytes", file.size()},
+              {"inputs", slots(s.inputs)},
+              {"outputs", slots(s.outputs)},
+              {"open_dims", s.open_dims},
               {"producer", s.producer},
               {"sha256", s.sha256},
               {"ir_version", s.ir_version},
               {"opset", s.opset},
               {"graph", s.graph_name},
-              {"inputs", s.inputs},
-              {"outputs", s.outputs},
-              {"open_dims", s.open_dims},
               {"nodes", s.nodes},
               {"parameters", s.parameters},
-              {"constant_bytes", s.parameter_bytes}};
-}
-
-bool is_leaf(const Json& j) {
-  return !j.is_object() && !j.is_array();
+              {"constants_bytes", s.parameter_bytes}};
 }
 
 std::string leaf_text(const std::string& key, const Json& j) {
   if (j.is_string()) return j.get<std::string>();
   if (key.ends_with("_bytes") && j.is_number_integer()) {
     const auto n = j.get<int64_t>();
-    return n < 0 ? "depends on open dimensions" : fmt::format("{} ({})", n, bytes_text(static_cast<double>(n)));
+    return n < 0 ? "depends on the open dimensions" : fmt::format("{} ({})", n, bytes_text(static_cast<double>(n)));
   }
   return j.dump();
 }
 
-// Any description as indented lines, so that whatever the compiler writes into a model is shown.
+// One item of a list on one line: slots as name: dtype[dims], other objects as their members.
+std::string item_text(const Json& item) {
+  if (!item.is_object()) return leaf_text("", item);
+  std::string text;
+  if (item.contains("name") && item.contains("dtype") && item.contains("dims")) {
+    for (const Json& d : item["dims"]) text += (text.empty() ? "" : ",") + leaf_text("", d);
+    return fmt::format("{}: {}[{}]", leaf_text("", item["name"]), leaf_text("", item["dtype"]), text);
+  }
+  for (const auto& [key, value] : item.items())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key, leaf_text(key, value));
+  return text;
+}
+
+// Any description as lines, so that whatever the compiler writes into a model is shown. The steps of an entry are
+// many; a count stands for them here, all of them are in the JSON.
 void print_lines(const Json& object, int indent) {
   for (const auto& [key, value] : object.items()) {
-    const std::string left = fmt::format("{:{}}{:<{}}", "", indent, key, std::max(18 - indent, 1));
-    if (is_leaf(value)) {
-      fmt::print("{} {}\n", left, leaf_text(key, value));
-    } else if (value.is_object()) {
-      fmt::print("{}\n", left);
-      print_lines(value, indent + 2);
+    const std::string left = fmt::format("{:{}}{:<{}} ", "", indent, key, 18 - indent);
+    if (key == "entries") {
+      for (const Json& entry : value) fmt::print("entry\n"), print_lines(entry, indent + 2);
+    } else if (key == "steps" && value.is_array()) {
+      fmt::print("{}{}\n", left, value.size());
+    } else if (value.is_array()) {
+      for (size_t k = 0; k < value.size(); ++k)
+        fmt::print("{}{}\n", k == 0 ? left : std::string(left.size(), ' '), item_text(value[k]));
     } else {
-      bool first = true;
-      for (const Json& item : value) {
-        fmt::print("{}{}\n", first ? left : fmt::format("{:{}}", "", std::max<size_t>(left.size(), 1)),
-                   is_leaf(item) ? " " + leaf_text("", item) : "");
-        if (!is_leaf(item)) print_lines(item, indent + 2);
-        first = false;
-      }
+      fmt::print("{}{}\n", left, value.is_object() ? item_text(value) : leaf_text(key, value));
     }
   }
+}
+
+void print_text(Json json) {
+  if (json.contains("entries")) {  // they say it themselves
+    for (const char* key : {"inputs", "outputs", "workspace_bytes"}) json.erase(key);
+  }
+  print_lines(json, 0);
 }
 
 Result<ExitCode> info(const Options& options) {
@@ -106,7 +138,7 @@ Result<ExitCode> info(const Options& options) {
   if (options.json) {
     fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
   } else {
-    print_lines(json, 0);
+    print_text(std::move(json));
   }
   return kDone;
 }

@@ -11,7 +11,7 @@ namespace fcc {
 std::span<const Command> commands() {
   static const std::vector<Command> list = {
 #ifdef FCC_WITH_DRIVER
-      compile_command(), info_command(), verify_command(), dump_command(),
+      compile_command(), info_command(),  verify_command(), dump_command(),
 #endif
 #ifdef FCC_WITH_FRONTEND
       check_command(),   test_command(),
