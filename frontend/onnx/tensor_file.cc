@@ -18,7 +18,7 @@ namespace fcc {
 // A TensorProto's field 1 is a number or packed numbers and field 2 a number; SequenceProto and OptionalProto keep
 // a name in 1 and the kind of element in 2, with tensors in 3 and above.
 static bool is_tensor(const onnx::TensorProto& t) {
-  return t.data_type() != 0;
+  return t.data_type() != 0 && !t.has_segment();
 }
 
 Result<NamedTensor> read_tensor_proto(std::span<const std::byte> bytes, std::string_view file) {
