@@ -65,7 +65,7 @@ void set_coordinates(AxisMap& a, const std::string& mode) {
     a.num = whole ? a.in - 1 : (a.in - 1) * q, a.off = 0, a.den = max(den, 1);
     if (a.num == den) a.num = a.den = 1;
   } else {
-    a.num = q * 2, a.off = q - p, a.den = p * 2;
+    a.num = q * 2, a.off = mode == "tf_half_pixel_for_nn" ? q : q - p, a.den = p * 2;
     if (mode == "half_pixel_symmetric") a.off = a.off + a.in * p - a.out * q;
     if (mode == "pytorch_half_pixel") {
       a.num = select_lt(1, a.out, a.num, 0);
@@ -168,7 +168,7 @@ Status check_modes(InferContext& c) {
   };
   FCC_CHECKED(one_of("mode", "nearest", {"nearest", "linear", "cubic"}));
   FCC_CHECKED(one_of("coordinate_transformation_mode", "half_pixel",
-                     {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"}));
+                     {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"}));
   FCC_CHECKED(one_of("nearest_mode", "round_prefer_floor", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}));
   FCC_CHECKED(one_of("keep_aspect_ratio_policy", "stretch", {"stretch", "not_larger", "not_smaller"}));
   if (coordinates_of(c.attrs) == "tf_crop_and_resize" && (!c.has(1) || !c.has(3)))
@@ -211,6 +211,7 @@ N coordinate(const std::string& mode, const N& x, const N& scale, const N& in, c
   if (mode == "align_corners") return when_at_most_one(width, zero, x * (in - one) / (width - one));
   if (mode == "tf_crop_and_resize")
     return when_at_most_one(out, half * (start + end) * (in - one), start * (in - one) + x * (end - start) * (in - one) / (out - one));
+  if (mode == "tf_half_pixel_for_nn") return (x + half) / scale;
   const N half_pixel = (x + half) / scale - half;
   if (mode == "pytorch_half_pixel") return when_at_most_one(out, zero, half_pixel);
   if (mode == "half_pixel_symmetric") return half_pixel + in * half * (one - out / width);

@@ -186,8 +186,7 @@ AxisSlice slice_forward(const SymExpr& extent, const SymExpr& start, const SymEx
 }
 
 AxisSlice slice_backward(const SymExpr& extent, const SymExpr& start, const SymExpr& end, const SymExpr& step) {
-  const SymExpr first = clamp_bound(start, extent, 0, -1), last = clamp_bound(end, extent, -1, -1);
-  if (extent.is(0)) return {0, step, 0};
+  const SymExpr first = clamp_bound(start, extent, -1, -1), last = clamp_bound(end, extent, -1, -1);
   return {first, step, max(-floordiv(first - last, step), 0)};
 }
 
