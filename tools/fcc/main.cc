@@ -10,13 +10,8 @@ namespace fcc {
 
 std::span<const Command> commands() {
   static const std::vector<Command> list = {
-#ifdef FCC_WITH_DRIVER
-      compile_command(), info_command(),  verify_command(), dump_command(),
-#endif
-#ifdef FCC_WITH_FRONTEND
-      check_command(),   test_command(),
-#endif
-      run_command(),     bench_command(),
+      compile_command(), check_command(),  info_command(), run_command(),
+      bench_command(),   verify_command(), test_command(), dump_command(),
   };
   return list;
 }

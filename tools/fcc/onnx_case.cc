@@ -7,9 +7,7 @@
 #include "frontend/onnx/import.h"
 #include "ir/eval.h"
 #include "tools/compiled_model.h"
-#ifdef FCC_WITH_DRIVER
 #include "tools/driver/compile.h"
-#endif
 
 namespace fcc {
 namespace {
@@ -88,7 +86,6 @@ Result<Subject> interpreted(const std::string& model) {
   return subject;
 }
 
-#ifdef FCC_WITH_DRIVER
 Result<Subject> compiled(const std::string& model, const std::string& library, const CaseOptions& options) {
   CompileOptions compile;
   compile.targets = options.targets;
@@ -104,7 +101,6 @@ Result<Subject> compiled(const std::string& model, const std::string& library, c
   subject.run = [shared](const std::vector<Tensor>& inputs) { return shared->run(inputs); };
   return subject;
 }
-#endif
 
 Status judge(const std::vector<Tensor>& actual, const std::vector<NamedTensor>& expected, const Tolerance& tolerance) {
   if (actual.size() != expected.size())
@@ -157,12 +153,8 @@ Status run_case(const OnnxCase& test, const CaseOptions& options) {
   const std::string model = (fs::path(test.folder) / kModelFile).string();
   const std::vector<fs::path> data_sets = numbered(test.folder, "test_data_set_", "");
   if (data_sets.empty()) return fail("the case has no test_data_set_* folder");
-#ifdef FCC_WITH_DRIVER
   const std::string library = options.work_folder + "/model.so";
   FCC_TRY(Subject subject, options.interpret ? interpreted(model) : compiled(model, library, options));
-#else
-  FCC_TRY(Subject subject, interpreted(model));
-#endif
   for (const fs::path& data_set : data_sets) FCC_CHECKED(run_data_set(subject, data_set, options.tolerance));
   return {};
 }
