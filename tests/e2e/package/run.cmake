@@ -1,0 +1,26 @@
+# Installs the runtime into a fresh prefix, compiles two models, builds the program against the package and runs it.
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${ARGV}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${BUILD})
+set(prefix ${BUILD}/prefix)
+set(sanitize "")
+if(SANITIZER STREQUAL thread)
+  set(sanitize thread)
+endif()
+set(common -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER})
+run(${CMAKE_COMMAND} -S ${FCC_SOURCE} -B ${BUILD}/fcc ${common} -DFCC_BUILD_COMPILER=OFF -DFCC_BUILD_TESTS=OFF
+    -DFCC_BUILD_EXAMPLES=OFF -DFCC_POOL_TBB=OFF -DFCC_POOL_OPENMP=OFF -DFCC_SANITIZE=${sanitize}
+    -DCMAKE_INSTALL_PREFIX=${prefix})
+run(${CMAKE_COMMAND} --build ${BUILD}/fcc --target install)
+run(${CMAKE_COMMAND} -S ${SOURCE} -B ${BUILD}/program ${common} -DCMAKE_PREFIX_PATH=${prefix} -DSANITIZER=${SANITIZER})
+run(${CMAKE_COMMAND} --build ${BUILD}/program)
+run(${FCC} ${FCC_SOURCE}/examples/digits/digits_mlp.onnx -o ${BUILD}/mlp.so)
+run(${FCC} ${FCC_SOURCE}/examples/digits/digits_cnn.onnx -o ${BUILD}/cnn.so)
+run(${BUILD}/program/two_models ${BUILD}/mlp.so ${BUILD}/cnn.so)
+message(STATUS "${output}")
