@@ -64,13 +64,78 @@ ValueId merge_transposes(Graph& g, const Node& n) {
   return b("Transpose", {x}, {{"perm", perm}});
 }
 
+// transpose(x) → reshape(x) when the axes longer than 1 keep their order
+ValueId transpose_of_ones(Graph& g, const Node& n) {
+  const std::vector<int64_t> perm = n.attrs.integers("perm");
+  const Dims from = g.value(n.in[0]).type.dims, to = g.value(n.out[0]).type.dims;
+  int64_t last = -1;
+  for (int64_t d : perm) {
+    if (from[static_cast<size_t>(d)].is(1)) continue;
+    if (d < last) return kNoValue;
+    last = d;
+  }
+  if (perm.size() != from.size()) return kNoValue;
+  GraphBuilder b(g, n.loc);
+  return b("Reshape", {n.in[0], b.dims(to)}, {{"allowzero", int64_t{1}}});
+}
+
+// What is left of a permutation when some axes of its result are gone; the numbers are those of an operand without them.
+std::vector<int64_t> without_axes(const std::vector<int64_t>& perm, const std::vector<int64_t>& gone) {
+  std::vector<int64_t> rest;
+  for (size_t d = 0; d < perm.size(); ++d) {
+    if (std::find(gone.begin(), gone.end(), static_cast<int64_t>(d)) != gone.end()) continue;
+    int64_t axis = perm[d];
+    for (int64_t a : gone) axis -= perm[static_cast<size_t>(a)] < perm[d];
+    rest.push_back(axis);
+  }
+  return rest;
+}
+
+// squeeze(transpose(x)) → transpose(squeeze(x)): the squeeze then meets the unsqueeze that it undoes
+ValueId squeeze_of_transpose(Graph& g, const Node& n) {
+  const Node* def = g.def(n.in[0]);
+  const auto content = n.in.size() > 1 ? g.value(n.in[1]).content : nullptr;
+  if (!def || def->op->name != "Transpose" || g.use_count(n.in[0]) != 1 || !content || !content->is_constant()) return kNoValue;
+  const std::vector<int64_t> perm = def->attrs.integers("perm");
+  std::vector<int64_t> axes = content->constants(), moved;
+  if (perm.empty() || axes.empty()) return kNoValue;
+  for (int64_t& a : axes) {
+    if (a < 0) a += static_cast<int64_t>(perm.size());
+    moved.push_back(perm[static_cast<size_t>(a)]);
+  }
+  const ValueId x = def->in[0];
+  GraphBuilder b(g, n.loc);
+  const ValueId y = b("Squeeze", {x, b.ints(moved)});
+  return b("Transpose", {y}, {{"perm", without_axes(perm, axes)}});
+}
+
+// gather(transpose(x), one index) → transpose(gather(x)): only what is wanted is moved. For the three parts of a packed
+// attention projection: not the whole of it first and then each part again.
+ValueId gather_of_transpose(Graph& g, const Node& n) {
+  const Node* def = g.def(n.in[0]);
+  if (!def || def->op->name != "Transpose" || g.is_output(n.in[0]) || g.value(n.in[1]).type.rank() != 0) return kNoValue;
+  const std::vector<int64_t> perm = def->attrs.integers("perm");
+  int64_t axis = n.attrs.integer("axis", 0);
+  for (NodeId user : g.users(n.in[0]))
+    if (g.node(user).op->name != "Gather" || g.node(user).in[0] != n.in[0] || g.node(user).attrs.integer("axis", 0) != axis) return kNoValue;
+  if (perm.empty()) return kNoValue;
+  if (axis < 0) axis += static_cast<int64_t>(perm.size());
+  const ValueId x = def->in[0];
+  GraphBuilder b(g, n.loc);
+  const ValueId y = b("Gather", {x, n.in[1]}, {{"axis", perm[static_cast<size_t>(axis)]}});
+  return b("Transpose", {y}, {{"perm", without_axes(perm, {axis})}});
+}
+
 // transpose(MatMul(a, b)) → MatMul(transpose(b), transpose(a)) for matrices, where a transposition then meets a constant
 // or another transposition: (w @ x.t()).t() is x @ w.t()
 ValueId transpose_product(Graph& g, const Node& n) {
   const Node* def = g.def(n.in[0]);
   if (!def || def->op->name != "MatMul" || g.use_count(n.in[0]) != 1 || n.attrs.integers("perm") != std::vector<int64_t>{1, 0}) return kNoValue;
   const Node product = *def;
-  const auto vanishes = [&](ValueId v) { return g.is_constant(v) || (g.def(v) && g.def(v)->op->name == "Transpose"); };
+  const auto vanishes = [&](ValueId v) {
+    const Dims& dims = g.value(v).type.dims;  // the transpose of a vector is a view
+    return g.is_constant(v) || (g.def(v) && g.def(v)->op->name == "Transpose") || std::any_of(dims.begin(), dims.end(), [](const SymExpr& d) { return d.is(1); });
+  };
   if (g.value(product.in[0]).type.rank() != 2 || g.value(product.in[1]).type.rank() != 2 || !vanishes(product.in[0]) || !vanishes(product.in[1])) return kNoValue;
   GraphBuilder b(g, product.loc);
   const auto transposed = [&](ValueId v) {
@@ -81,14 +146,23 @@ ValueId transpose_product(Graph& g, const Node& n) {
   return b("MatMul", {left, right});
 }
 
-// f(view(x)) → view(f(x)) for pointwise f of one operand: an activation stays beside the operator that feeds it
+// f(view(x), view(y)) → view(f(x, y)) for pointwise f and equal views: an activation or a residual sum stays beside the
+// operator that feeds it. DepthToSpace moves likewise when f has one operand.
 ValueId sink_view(Graph& g, const Node& n) {
-  const Node* def = g.def(n.in[0]);
-  if (!n.op->formula || n.in.size() != 1 || n.out.size() != 1 || !def || !is_view(*def) || g.use_count(n.in[0]) != 1) return kNoValue;
-  const Node view = *def;
+  if (!n.op->formula || n.out.size() != 1 || n.in.empty()) return kNoValue;
+  const Node* first = g.def(n.in[0]);
+  if (!first || !(is_view(*first) || (n.in.size() == 1 && first->op->name == "DepthToSpace"))) return kNoValue;
+  for (ValueId v : n.in) {
+    const Node* def = g.def(v);
+    if (!def || def->op != first->op || g.use_count(v) != 1 || g.value(def->in[0]).type.dims != g.value(first->in[0]).type.dims) return kNoValue;
+    if (g.value(v).type.dims != g.value(n.out[0]).type.dims) return kNoValue;
+  }
+  const Node view = *first;
+  std::vector<ValueId> sources;
+  for (ValueId v : n.in) sources.push_back(g.def(v)->in[0]);
   GraphBuilder b(g, n.loc);
   std::vector<ValueId> in = view.in;
-  in[0] = b(n.op->name, {view.in[0]}, n.attrs);
+  in[0] = b(n.op->name, std::move(sources), n.attrs);
   if (in[0] == kNoValue) return kNoValue;
   const ValueId y = b(view.op->name, std::move(in), view.attrs);
   return b.status() ? y : kNoValue;
@@ -121,7 +195,8 @@ const std::multimap<std::string_view, Rule>& rules() {
       {"Reshape", drop_same_shape}, {"Flatten", drop_same_shape}, {"Squeeze", drop_same_shape}, {"Unsqueeze", drop_same_shape},
       {"Expand", drop_same_shape}, {"Tile", drop_same_shape}, {"Concat", drop_single_concat},
       {"Reshape", merge_views}, {"Flatten", merge_views}, {"Squeeze", merge_views}, {"Unsqueeze", merge_views},
-      {"Transpose", merge_transposes}, {"Transpose", transpose_product},
+      {"Transpose", merge_transposes}, {"Transpose", transpose_product}, {"Transpose", transpose_of_ones},
+      {"Squeeze", squeeze_of_transpose}, {"Gather", gather_of_transpose},
       {"Add", drop_neutral}, {"Sub", drop_neutral}, {"Mul", drop_neutral}, {"Div", drop_neutral}, {"Pow", drop_neutral},
   };
   return table;
@@ -142,7 +217,7 @@ Result<bool> simplify(Graph& g, PassContext&) {
       g.set_insert_point(id);
       const ValueId y = rule(g, n);
       g.set_insert_point(kNoNode);
-      if (y == kNoValue) continue;
+      if (y == kNoValue || g.value(y).type != g.value(n.out[0]).type) continue;
       g.replace_uses(n.out[0], y);
       if (g.use_count(n.out[0]) == 0 && n.out.size() == 1) g.erase(id);
       changed = true;
