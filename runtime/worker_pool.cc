@@ -37,14 +37,20 @@ class Crew {
     return std::min<uint32_t>(wanted, static_cast<uint32_t>(workers_.size()) + 1);
   }
 
-  // With the lock held. A worker stacked on the caller's CPU would wait for the caller, and the caller for nothing.
+  // With the lock held. A worker stacked on the caller's CPU would wait for the caller, and the caller for nothing. Not
+  // at every move of the caller: threads that take turns would spend more on placing than on work.
   void keep_off(int cpu) {
+    constexpr int64_t kPlacementNs = 10'000'000;
     if (cpu < 0 || cpu == excluded_cpu_ || workers_.size() + 1 > allowed_.count()) return;
+    int64_t now = now_ns();
+    if (placed_ns_ > 0 && now - placed_ns_ < kPlacementNs) return;
     CpuSet others = allowed_.without(static_cast<uint32_t>(cpu));
     if (others.count() == 0) return;
     for (Worker* worker : workers_)
       if (int id = worker->thread_id.load(std::memory_order_acquire); id != 0) others.apply_to(id);
-    excluded_cpu_ = all_started() ? cpu : -1;
+    if (!all_started()) return;  // once more in the next run
+    excluded_cpu_ = cpu;
+    placed_ns_ = now;
   }
 
   Board& board() { return board_; }
@@ -97,6 +103,7 @@ class Crew {
     if (error != 0) return false;
     workers_.push_back(worker.release());
     excluded_cpu_ = -1;
+    placed_ns_ = 0;
     return true;
   }
 
@@ -118,6 +125,7 @@ class Crew {
   const CpuSet allowed_;
   std::atomic<bool> busy_{false};
   int excluded_cpu_ = -1;
+  int64_t placed_ns_ = 0;
   int64_t rest_until_ns_ = 0, rest_ns_ = 0;
   std::vector<Worker*> workers_;
   Board board_;
