@@ -65,6 +65,11 @@ Expr gelu(const FormulaContext& c, In in) {
   }
   return x * half * (fn(UnaryOp::erf, x * number(x, 0.7071067811865476)) + one);
 }
+// x < -lambd: x + bias; x > lambd: x - bias; 0 between
+Expr shrink(const FormulaContext& c, In in) {
+  const Expr &x = in[0], bias = number(x, c.attrs.number("bias", 0)), lambd = number(x, c.attrs.number("lambd", 0.5));
+  return loop::select(loop::lt(x, -lambd), x + bias, loop::select(loop::lt(lambd, x), x - bias, zero(x)));
+}
 // x * sigmoid(alpha*x)
 Expr swish(const FormulaContext& c, In in) {
   return in[0] * fn(UnaryOp::sigmoid, in[0] * number(in[0], c.attrs.number("alpha", 1)));
@@ -92,6 +97,7 @@ void register_activation(Registry& r) {
   add(r, "Softplus", "log(1 + exp(x))", softplus);
   add(r, "Softsign", "x / (1 + |x|)", softsign);
   add(r, "ThresholdedRelu", "x > alpha ? x : 0", thresholded_relu, {alpha});
+  add(r, "Shrink", "x < -lambd ? x + bias : x > lambd ? x - bias : 0", shrink, {{"bias", AttrType::number}, {"lambd", AttrType::number}});
   add(r, "Mish", "x tanh(softplus(x))", mish);
   add(r, "Gelu", "x/2 (1 + erf(x/sqrt 2)), or its tanh form", gelu, {{"approximate", AttrType::string}});
   add(r, "Swish", "x sigmoid(alpha x)", swish, {alpha});
