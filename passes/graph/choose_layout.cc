@@ -59,7 +59,7 @@ class LayoutChooser {
     const Node* n = g_.def(v);
     return n && n->op->name == "UnpackC16" ? n->in[0] : kNoValue;
   }
-  ValueId unpack(GraphBuilder& b, ValueId blocked, const SymExpr& channels) { return b("UnpackC16", {blocked}, {{"channels", channels.constant()}}); }
+  ValueId unpack(GraphBuilder& b, ValueId blocked, SymExpr channels) { return b("UnpackC16", {blocked}, {{"channels", channels.constant()}}); }
   ValueId pack(GraphBuilder& b, ValueId v) {
     const ValueId known = blocked_form(v);
     return known != kNoValue ? known : b("PackC16", {v});
@@ -148,7 +148,7 @@ class LayoutChooser {
   }
 
   ValueId pointwise(GraphBuilder& b, const Node& n) {
-    const Dims& out = type(n.out[0]).dims;
+    const Dims out = type(n.out[0]).dims;  // a copy: adding nodes moves the values
     if (!out[1].is_constant() || (out[1].constant() % kBlock != 0 && !safe_on_junk(n))) return kNoValue;
     for (ValueId v : n.in)
       if (v != kNoValue && !can_block(v, out)) return kNoValue;
@@ -202,7 +202,7 @@ class LayoutChooser {
 
   // Nearest and linear enlargement over height and width: the lane axis is one more axis that keeps its size.
   ValueId resize(GraphBuilder& b, const Node& n) {
-    const Dims &in = type(n.in[0]).dims, &out = type(n.out[0]).dims;
+    const Dims in = type(n.in[0]).dims, out = type(n.out[0]).dims;
     const std::string mode = n.attrs.string("mode", "nearest");
     if (in[0] != out[0] || in[1] != out[1] || !in[1].is_constant() || mode == "cubic" || n.attrs.has("axes") || n.attrs.has("keep_aspect_ratio_policy")) return kNoValue;
     if (n.attrs.string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize" || n.attrs.flag("antialias")) return kNoValue;
