@@ -189,6 +189,20 @@ ValueId drop_neutral(Graph& g, const Node& n) {
   return kNoValue;
 }
 
+// clip(relu(x), low, high) → clip(x, max(low, 0), high): ReLU6 as some exporters write it
+ValueId merge_relu_into_clip(Graph& g, const Node& n) {
+  const Node* relu = g.def(n.in[0]);
+  if (!relu || relu->op->name != "Relu") return kNoValue;
+  const ValueId x = relu->in[0];
+  ValueId low = n.in.size() > 1 ? n.in[1] : kNoValue;
+  if (low != kNoValue && (!g.is_constant(low) || g.value(low).data.elements() != 1)) return kNoValue;
+  GraphBuilder b(g, n.loc);
+  if (low == kNoValue || g.value(low).data.get_double(0) < 0) low = b.scalar(g.value(x).type.dtype, 0);
+  std::vector<ValueId> in{x, low};
+  if (n.in.size() > 2) in.push_back(n.in[2]);
+  return b("Clip", std::move(in));
+}
+
 const std::multimap<std::string_view, Rule>& rules() {
   static const std::multimap<std::string_view, Rule> table = {
       {"Identity", drop_identity}, {"Dropout", drop_identity}, {"Cast", drop_identity}, {"CastLike", drop_identity},
@@ -197,6 +211,7 @@ const std::multimap<std::string_view, Rule>& rules() {
       {"Reshape", merge_views}, {"Flatten", merge_views}, {"Squeeze", merge_views}, {"Unsqueeze", merge_views},
       {"Transpose", merge_transposes}, {"Transpose", transpose_product}, {"Transpose", transpose_of_ones},
       {"Squeeze", squeeze_of_transpose}, {"Gather", gather_of_transpose},
+      {"Clip", merge_relu_into_clip},
       {"Add", drop_neutral}, {"Sub", drop_neutral}, {"Mul", drop_neutral}, {"Div", drop_neutral}, {"Pow", drop_neutral},
   };
   return table;
