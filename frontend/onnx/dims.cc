@@ -93,7 +93,11 @@ SymExpr OpenDims::from_text(const std::string& text, std::string_view input, int
   return symbol(text);
 }
 
-Result<Dims> OpenDims::dims_of(const onnx::TensorShapeProto& shape, std::string_view input) {
+bool OpenDims::opens(int64_t extent, int axis) const {
+  return extent > 1 && (open_extents_ == OpenExtents::all || (open_extents_ == OpenExtents::first && axis == 0));
+}
+
+Result<Dims> OpenDims::dims_of(const onnx::TensorShapeProto& shape, std::string_view input, bool may_open) {
   static constexpr int kMaxRank = 16;
   if (shape.dim_size() > kMaxRank)
     return fail(
@@ -110,7 +114,8 @@ Result<Dims> OpenDims::dims_of(const onnx::TensorShapeProto& shape, std::string_
       if (d.dim_value() < 0)
         return fail(fmt::format("input {} has the extent {} at axis {}", quoted(input), d.dim_value(), i), {},
                     "give the dimension a name to leave it open");
-      dims.emplace_back(d.dim_value());
+      dims.push_back(may_open && opens(d.dim_value(), i) ? symbol(fmt::format("open{}", d.dim_value()))
+                                                         : SymExpr(d.dim_value()));
     }
   }
   return dims;

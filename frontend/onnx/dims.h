@@ -16,10 +16,13 @@ class OpenDims {
   // Reads "N=64" and "N=1..64".
   static Result<OpenDims> parse(const std::vector<std::string>& settings);
 
+  void open_extents(OpenExtents which) { open_extents_ = which; }
+
   // First pass: plain names, which a text such as "N + 1" may refer to.
   void note_names(const onnx::TensorShapeProto&);
   // The extents of an input; a negative extent other than -1, which exporters write for "unknown", is refused.
-  Result<Dims> dims_of(const onnx::TensorShapeProto&, std::string_view input);
+  // `may_open` false: open_extents does not apply, as for a list of sizes or axes.
+  Result<Dims> dims_of(const onnx::TensorShapeProto&, std::string_view input, bool may_open);
   // After all inputs: settings that name no dimension of the model.
   Status check_settings() const;
   std::map<std::string, DimBounds> bounds() const;  // of those that stay open
@@ -29,6 +32,9 @@ class OpenDims {
   SymExpr symbol(const std::string& name);
   SymExpr from_text(const std::string& text, std::string_view input, int axis);
 
+  bool opens(int64_t extent, int axis) const;
+
+  OpenExtents open_extents_ = OpenExtents::none;
   std::map<std::string, DimBounds> settings_;
   std::set<std::string, std::less<>> plain_, seen_;
   std::vector<std::string> order_;

@@ -22,8 +22,13 @@ struct DimBounds {
   friend bool operator==(const DimBounds&, const DimBounds&) = default;
 };
 
+// For tests: fixed extents of inputs that become open dimensions, as if the model had been exported with them open.
+// Equal extents become the same dimension; 0 and 1 stay.
+enum class OpenExtents : uint8_t { none, first /* of each input: the batch */, all };
+
 struct ImportOptions {
   std::vector<std::string> dims;          // "N=64" fixes an open dimension, "N=1..64" bounds it
+  OpenExtents open_extents = OpenExtents::none;
   bool initializers_stay_inputs = false;  // an initializer that is listed as an input too: input instead of constant
 };
 

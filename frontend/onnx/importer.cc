@@ -71,8 +71,10 @@ Result<TensorType> Importer::input_type(const onnx::ValueInfoProto& input) {
   if (!type.tensor_type().has_shape())
     return fail(what + " has no shape", {},
                 "export with a shape; unknown sizes may be open dimensions, the rank must be known");
-  FCC_TRY(Dims dims, dims_.dims_of(type.tensor_type().shape(), input.name()));
-  TensorType t{*dtype_from_onnx(type.tensor_type().elem_type()), std::move(dims)};
+  const DType dtype = *dtype_from_onnx(type.tensor_type().elem_type());
+  const bool may_be_sizes = is_int(dtype) && type.tensor_type().shape().dim_size() == 1;
+  FCC_TRY(Dims dims, dims_.dims_of(type.tensor_type().shape(), input.name(), !may_be_sizes));
+  TensorType t{dtype, std::move(dims)};
   int64_t bytes = byte_size(t.dtype);
   for (const SymExpr& d : t.dims)
     if (d.is_constant()) bytes = saturating_multiply(bytes, std::max<int64_t>(d.constant(), 1));
@@ -83,12 +85,17 @@ Result<TensorType> Importer::input_type(const onnx::ValueInfoProto& input) {
 
 Status Importer::import_interface(const ImportOptions& options, Import& out) {
   FCC_TRY(dims_, OpenDims::parse(options.dims));
+  dims_.open_extents(options.open_extents);
   onnx::GraphProto& g = *model_.mutable_graph();
-  std::unordered_map<std::string_view, bool> initialized;
-  for (const auto& t : g.initializer()) initialized[t.name()] = true;
-  for (const auto& t : g.sparse_initializer()) initialized[t.values().name()] = true;
+  std::unordered_map<std::string_view, bool> initialized;  // of the names that are inputs
+  for (const auto& i : g.input()) initialized[i.name()] = false;
+  const auto note = [&](std::string_view name) {
+    if (auto it = initialized.find(name); it != initialized.end()) it->second = true;
+  };
+  for (const auto& t : g.initializer()) note(t.name());
+  for (const auto& t : g.sparse_initializer()) note(t.values().name());
   const auto is_input = [&](const onnx::ValueInfoProto& i) {
-    return options.initializers_stay_inputs || !initialized.contains(i.name());
+    return options.initializers_stay_inputs || !initialized.at(i.name());
   };
   for (const auto& i : g.input())
     if (is_input(i)) dims_.note_names(i.type().tensor_type().shape());

@@ -140,9 +140,9 @@ class StructureCheck {
   void open(const onnx::GraphProto& g) {
     const bool body = !scopes_.empty();
     scopes_.push_back({&g.node(), &g});
-    std::unordered_map<std::string_view, int> here;
+    if (!body) visible_.reserve(static_cast<size_t>(g.initializer_size() + g.node_size()));
     const auto add = [&](std::string_view name, std::string_view kind) {
-      if (++here[name] > 1)
+      if (visible(name) && made_here(name))
         return fault(fmt::format("{} {} is given twice", kind, quoted(name)), {}, "every name must be given once");
       define(name, kind);
     };
@@ -152,10 +152,10 @@ class StructureCheck {
     for (const auto& i : g.input()) {
       if (++inputs[i.name()] > 1) {
         fault(fmt::format("input {} is given twice", quoted(i.name())), {}, "every name must be given once");
-      } else if (body && (here.contains(i.name()) || visible(i.name()))) {
+      } else if (body && visible(i.name())) {
         fault(fmt::format("the subgraph's input {} is also an initializer or a value outside", quoted(i.name())), {},
               "rename the subgraph's input");
-      } else if (!here.contains(i.name())) {
+      } else if (!visible(i.name())) {
         define(i.name(), "input");
       }
     }

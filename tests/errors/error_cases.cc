@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <map>
 #include <sstream>
 
@@ -63,9 +63,9 @@ void check_error_cases(const std::string& table, const std::vector<ErrorCase>& c
     SCOPED_TRACE(c.name);
     EXPECT_EQ(++names[c.name], 1) << "two cases of one name";
     const TempDir dir;
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: a busy machine does not matter
     const std::string text = replace_all(text_of(c.run(dir)), dir.path(), "DIR");
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+    EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC);
     written << "== " << c.name << "\n";
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) written << "  " << line << "\n";

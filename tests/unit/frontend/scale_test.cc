@@ -1,18 +1,21 @@
 // Row 34: large models import in time that grows with their size, not with its square, and without recursion.
-#include <chrono>
+#include <ctime>
 
 #include "tests/unit/frontend/import_run.h"
 
 namespace fcc::test {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+// Processor time, so that a busy machine does not matter.
+double seconds_used() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
 
 double seconds_to_import(const ModelMaker& m) {
   const std::string bytes = m.bytes();
-  const auto start = Clock::now();
+  const double start = seconds_used();
   const Result<Import> r = import_string(bytes);
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds = seconds_used() - start;
   EXPECT_TRUE(r) << r.error().text();
   return seconds;
 }
@@ -50,9 +53,9 @@ TEST(Scale, UnsortedChainIsRefusedQuickly) {
   ModelMaker m = chain(100'000);
   for (int k = 0; k < 50'000; ++k) m.g().mutable_node()->SwapElements(k, 99'999 - k);
   const std::string bytes = m.bytes();
-  const auto start = Clock::now();
+  const double start = seconds_used();
   EXPECT_FALSE(import_string(bytes));
-  EXPECT_LT(Clock::now() - start, std::chrono::seconds(5));
+  EXPECT_LT(seconds_used() - start, 5);
 }
 
 }  // namespace
