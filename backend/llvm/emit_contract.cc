@@ -32,12 +32,16 @@ static Value* advance(llvm::IRBuilderBase& b, llvm::Type* element, Value* pointe
   return b.CreateGEP(element, pointer, b.CreateMul(count, stride));
 }
 
-// The same pointer, in a form the optimiser cannot see through. Neighbouring taps of a convolution read the same
+// The same pointers, in a form the optimiser cannot see through. Neighbouring taps of a convolution read the same
 // elements of a; kept apart, they are loaded again where they are used (load ports are idle there), while merged
-// they would have to stay in registers over several taps, which are all taken by accumulators.
-static Value* hide(llvm::IRBuilderBase& b, Value* pointer) {
-  auto* type = llvm::FunctionType::get(pointer->getType(), {pointer->getType()}, false);
-  return b.CreateCall(type, llvm::InlineAsm::get(type, "", "=r,0", false), {pointer});
+// they would have to stay in registers over several taps, which are all taken by accumulators. Likewise the loads of
+// b are kept from moving up into the tap before.
+static void hide(llvm::IRBuilderBase& b, Value*& x, Value*& y) {
+  llvm::Type* pointer = b.getPtrTy();
+  auto* type = llvm::FunctionType::get(llvm::StructType::get(pointer, pointer), {pointer, pointer}, false);
+  Value* both = b.CreateCall(type, llvm::InlineAsm::get(type, "", "=r,=r,0,1", false), {x, y});
+  x = b.CreateExtractValue(both, 0);
+  y = b.CreateExtractValue(both, 1);
 }
 
 void Emitter::emit_contract(const ContractTile& t) {
@@ -76,7 +80,7 @@ void Emitter::contract_level(Tile& tile, size_t level, Value* a, Value* b) {
   for (int64_t k = 0; k < extent->getSExtValue(); ++k) {
     Value* count = b_.getInt64(static_cast<uint64_t>(k));
     Value *ak = advance(b_, a_type, a, count, a_stride), *bk = advance(b_, b_type, b, count, b_stride);
-    if (k > 0 && tile.t.rows > 1) ak = hide(b_, ak);
+    if (k > 0 && tile.t.rows > 1) hide(b_, ak, bk);
     if (innermost)
       contract_step(tile, static_cast<size_t>(k % tile.t.k_split), ak, bk);
     else
