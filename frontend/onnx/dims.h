@@ -22,7 +22,7 @@ class OpenDims {
   void note_names(const onnx::TensorShapeProto&);
   // The extents of an input; a negative extent other than -1, which exporters write for "unknown", is refused.
   // `may_open` false: open_extents does not apply, as for a list of sizes or axes.
-  Result<Dims> dims_of(const onnx::TensorShapeProto&, std::string_view input, bool may_open);
+  Result<Dims> dims_of(const onnx::TensorShapeProto&, std::string_view input, bool may_open = true);
   // After all inputs: settings that name no dimension of the model.
   Status check_settings() const;
   std::map<std::string, DimBounds> bounds() const;  // of those that stay open
