@@ -188,6 +188,21 @@ bool walks_contiguously(const Expr& e, loop::VarId v) {
   return false;
 }
 
+// A reduction inside e whose value changes with v. One that does not, such as the maximum in the sum of a softmax, is
+// hoisted and hinders nothing.
+static bool holds_reduction_over(const Expr& e, loop::VarId v) {
+  std::unordered_set<const ExprNode*> seen;
+  std::vector<const Expr*> stack{&e};
+  while (!stack.empty()) {
+    const Expr& x = *stack.back();
+    stack.pop_back();
+    if (!loop::uses(x, v) || !seen.insert(x.get()).second) continue;
+    if (x->kind == ExprKind::reduce) return true;
+    for (const Expr& a : x->args) stack.push_back(&a);
+  }
+  return false;
+}
+
 namespace {
 class ReductionVectorizer {
  public:
@@ -204,7 +219,7 @@ class ReductionVectorizer {
       a = std::move(b);
     }
     const bool mark = e->kind == ExprKind::reduce && e->lanes == 1 && !e->unroll && (vector_var_ < 0 || !loop::uses(e, vector_var_)) &&
-                      !contains_reduce(n.args[2]) && walks_contiguously(n.args[2], e->var) && guess_extent(n.args[1]) >= 4;
+                      !holds_reduction_over(n.args[2], e->var) && walks_contiguously(n.args[2], e->var) && guess_extent(n.args[1]) >= 4;
     if (mark) n.lanes = lanes_;
     Expr out = changed || mark ? std::make_shared<const ExprNode>(std::move(n)) : e;
     memo_.emplace(e.get(), out);
