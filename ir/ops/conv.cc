@@ -1,8 +1,8 @@
 // Conv and ConvTranspose, 1-D to 3-D, with groups.
 //
 // A Conv with blocked=1 is 2-D and reads its weight as packed by PackConvWeight (attributes nr and group) and its bias
-// as packed by PackVector. `blocked_in` and `blocked_out` say which of x and y are [N,ceil(C/16),H,W,16]; `channels` and
-// `out_channels` are then the true numbers of channels. Lanes past them are undefined in both and never used.
+// as packed by PackVector. `blocked_in` and `blocked_out` say which of x and y are [N,ceil(C/16),H,W,16]; `channels`
+// and `out_channels` are then the true numbers of channels. Lanes past them are undefined in both and never used.
 #include <algorithm>
 
 #include "ir/ops/conv_geometry.h"
@@ -20,9 +20,9 @@ using Index = std::span<const Expr>;
 struct ConvShape {
   bool packed = false, blocked_in = false, blocked_out = false, transposed = false;
   int64_t groups = 1;
-  SymExpr channels;                  // of x
+  SymExpr channels;  // of x
   int64_t out_channels = 0, in_per_group = 0;
-  std::vector<SymExpr> in;           // spatial extents
+  std::vector<SymExpr> in;  // spatial extents
   std::vector<int64_t> kernel;
   int64_t nr = 16;
 
@@ -59,15 +59,22 @@ Status check_operands(InferContext& c) {
   const bool packed = c.attrs.flag("blocked"), blocked_in = packed && c.attrs.flag("blocked_in");
   const int64_t spatial = c.rank(0) - 2 - blocked_in;
   if (!is_float(c.dtype(0)) || c.dtype(1) != c.dtype(0))
-    return c.fail("x is " + std::string(name(c.dtype(0))) + ", the weight is " + std::string(name(c.dtype(1))), "both need one floating-point type");
+    return c.fail("x is " + std::string(name(c.dtype(0))) + ", the weight is " + std::string(name(c.dtype(1))),
+                  "both need one floating-point type");
   if (spatial < 1 || spatial > 3 || (packed && spatial != 2))
-    return c.fail("x has rank " + std::to_string(c.rank(0)) + ", expected 3 to 5", "x is [N,C,W], [N,C,H,W] or [N,C,D,H,W]");
+    return c.fail("x has rank " + std::to_string(c.rank(0)) + ", expected 3 to 5",
+                  "x is [N,C,W], [N,C,H,W] or [N,C,D,H,W]");
   if (c.rank(1) != spatial + 2 + packed)
-    return c.fail("the weight has rank " + std::to_string(c.rank(1)) + ", expected " + std::to_string(spatial + 2 + packed), "x and weight need the same number of spatial axes");
+    return c.fail(
+        "the weight has rank " + std::to_string(c.rank(1)) + ", expected " + std::to_string(spatial + 2 + packed),
+        "x and weight need the same number of spatial axes");
   FCC_TRY(auto fixed, fixed_extents(c, c.dims(1), "the weight"));
   const int64_t group = c.attrs.integer("group", 1);
-  if (group < 1) return c.fail("group is " + std::to_string(group) + ", expected 1 or more", "group must divide the numbers of input and output channels");
-  if (packed && (c.attrs.integer("nr", kChannelBlock) < 1 || c.dims(1).back() != SymExpr(c.attrs.integer("nr", kChannelBlock))))
+  if (group < 1)
+    return c.fail("group is " + std::to_string(group) + ", expected 1 or more",
+                  "group must divide the numbers of input and output channels");
+  if (packed &&
+      (c.attrs.integer("nr", kChannelBlock) < 1 || c.dims(1).back() != SymExpr(c.attrs.integer("nr", kChannelBlock))))
     return c.fail("the weight is not packed in blocks of nr channels");
   return {};
 }
@@ -83,21 +90,30 @@ Status check_channels(InferContext& c, const ConvShape& s) {
   const Dims& w = c.dims(1);
   const int64_t split = s.transposed ? w[0].constant() : s.out_channels;
   if (split % s.groups != 0)
-    return c.fail(std::to_string(split) + (s.transposed ? " input" : " output") + " channels cannot be split into " + std::to_string(s.groups) + " groups",
+    return c.fail(std::to_string(split) + (s.transposed ? " input" : " output") + " channels cannot be split into " +
+                      std::to_string(s.groups) + " groups",
                   "group must divide the numbers of input and output channels");
   const int64_t wanted = s.in_per_group * s.groups;
   if (s.channels.is_constant() && s.channels.constant() != wanted) {
     const bool even = s.channels.constant() % s.groups == 0;
-    const std::string fitting = s.transposed ? s.channels.text() : even ? std::to_string(s.channels.constant() / s.groups) : "C/group";
-    return c.fail("weight wants " + std::to_string(wanted) + " input channels, the input has " + s.channels.text(), weight_form(s, fitting));
+    const std::string fitting = s.transposed ? s.channels.text()
+                                : even       ? std::to_string(s.channels.constant() / s.groups)
+                                             : "C/group";
+    return c.fail("weight wants " + std::to_string(wanted) + " input channels, the input has " + s.channels.text(),
+                  weight_form(s, fitting));
   }
+  assume_equal(c, s.channels, wanted);
   if (s.packed && w[0] != SymExpr(s.packing().blocks()))
     return c.fail("the packed weight has " + w[0].text() + " blocks, expected " + std::to_string(s.packing().blocks()));
   const std::vector<int64_t> kernel = c.attrs.integers("kernel_shape", s.kernel);
-  if (kernel != s.kernel) return c.fail("kernel_shape differs from the weight's extents", "leave kernel_shape out, or make it the weight's last extents");
+  if (kernel != s.kernel)
+    return c.fail("kernel_shape differs from the weight's extents",
+                  "leave kernel_shape out, or make it the weight's last extents");
   const int64_t bias = s.packed ? (s.out_channels + s.nr - 1) / s.nr * s.nr : s.out_channels;
-  if (c.has(2) && (c.rank(2) != 1 || (c.dims(2)[0].is_constant() && !c.dims(2)[0].is(bias)) || c.dtype(2) != c.dtype(0)))
-    return c.fail("the bias is " + c.type(2).text() + ", expected " + TensorType{c.dtype(0), {bias}}.text(), "the bias has one element an output channel");
+  if (c.has(2) &&
+      (c.rank(2) != 1 || (c.dims(2)[0].is_constant() && !c.dims(2)[0].is(bias)) || c.dtype(2) != c.dtype(0)))
+    return c.fail("the bias is " + c.type(2).text() + ", expected " + TensorType{c.dtype(0), {bias}}.text(),
+                  "the bias has one element an output channel");
   return {};
 }
 
@@ -113,8 +129,12 @@ Status infer_convolution(InferContext& c, bool transposed) {
   return {};
 }
 
-Status infer_conv(InferContext& c) { return infer_convolution(c, false); }
-Status infer_conv_transpose(InferContext& c) { return infer_convolution(c, true); }
+Status infer_conv(InferContext& c) {
+  return infer_convolution(c, false);
+}
+Status infer_conv_transpose(InferContext& c) {
+  return infer_convolution(c, true);
+}
 
 // ---- eval ---------------------------------------------------------------------------------------------------
 // Everything is brought to plain double arrays; then one loop nest serves all layouts.
@@ -134,7 +154,8 @@ std::vector<double> plain_x(const Tensor& x, const ConvShape& s, const Problem& 
   for (int64_t nc = 0; nc < p.batch * channels; ++nc)
     for (int64_t i = 0; i < size; ++i) {
       const int64_t n = nc / channels, k = nc % channels;
-      v[static_cast<size_t>(nc * size + i)] = x.get_double(((n * blocks + k / kChannelBlock) * size + i) * kChannelBlock + k % kChannelBlock);
+      v[static_cast<size_t>(nc * size + i)] =
+          x.get_double(((n * blocks + k / kChannelBlock) * size + i) * kChannelBlock + k % kChannelBlock);
     }
   return v;
 }
@@ -160,7 +181,8 @@ void for_each_row(const PlainWindow& w, int64_t kd, int64_t kh, int64_t kw, Row 
   if (c1 <= c0) return;
   for (int64_t d = d0; d < d1; ++d)
     for (int64_t h = h0; h < h1; ++h) {
-      const int64_t ld = d * w[0].stride + kd * w[0].dilation - w[0].pad_begin, lh = h * w[1].stride + kh * w[1].dilation - w[1].pad_begin;
+      const int64_t ld = d * w[0].stride + kd * w[0].dilation - w[0].pad_begin,
+                    lh = h * w[1].stride + kh * w[1].dilation - w[1].pad_begin;
       const int64_t lc = c0 * w[2].stride + kw * w[2].dilation - w[2].pad_begin;
       row((d * w[1].out + h) * w[2].out + c0, (ld * w[1].in + lh) * w[2].in + lc, c1 - c0);
     }
@@ -197,8 +219,9 @@ void accumulate_transposed(double* acc, const double* x, const double* weight, c
 void write_channel(Tensor& y, const ConvShape& s, int64_t n, int64_t k, std::span<const double> acc) {
   const auto size = static_cast<int64_t>(acc.size());
   for (int64_t i = 0; i < size; ++i) {
-    const int64_t at = s.blocked_out ? ((n * y.shape()[1] + k / kChannelBlock) * size + i) * kChannelBlock + k % kChannelBlock
-                                     : (n * s.out_channels + k) * size + i;
+    const int64_t at = s.blocked_out
+                           ? ((n * y.shape()[1] + k / kChannelBlock) * size + i) * kChannelBlock + k % kChannelBlock
+                           : (n * s.out_channels + k) * size + i;
     y.set_double(at, acc[static_cast<size_t>(i)]);
   }
 }
@@ -227,8 +250,12 @@ void eval_convolution(EvalContext& c, bool transposed) {
     }
 }
 
-void eval_conv(EvalContext& c) { eval_convolution(c, false); }
-void eval_conv_transpose(EvalContext& c) { eval_convolution(c, true); }
+void eval_conv(EvalContext& c) {
+  eval_convolution(c, false);
+}
+void eval_conv_transpose(EvalContext& c) {
+  eval_convolution(c, true);
+}
 
 // ---- define -------------------------------------------------------------------------------------------------
 
@@ -237,7 +264,9 @@ Expr over_channels(DefineContext& c, int64_t n, const std::function<Expr(Expr)>&
   return n == 1 ? body(loop::index(0)) : c.reduce(ReduceOp::add, "c", loop::index(n), body);
 }
 
-Expr add_bias(DefineContext& c, Expr sum, const Expr& k) { return c.has(2) ? std::move(sum) + c.in(2, {&k, 1}) : sum; }
+Expr add_bias(DefineContext& c, Expr sum, const Expr& k) {
+  return c.has(2) ? std::move(sum) + c.in(2, {&k, 1}) : sum;
+}
 
 Expr group_of(const ConvShape& s, const Expr& k) {
   if (s.groups == 1) return loop::index(0);
@@ -260,7 +289,8 @@ Expr define_conv(DefineContext& c, size_t, Index index) {
   const Index o = index.subspan(2, w.size());
   Expr k = s.blocked_out ? index[1] * kChannelBlock + index.back() : index[1];
   // Lanes past the last channel compute something harmless: with groups that must be a group that exists.
-  if (s.blocked_out && !s.packing().contiguous() && s.out_channels % kChannelBlock) k = loop::min(k, loop::index(s.out_channels - 1));
+  if (s.blocked_out && !s.packing().contiguous() && s.out_channels % kChannelBlock)
+    k = loop::min(k, loop::index(s.out_channels - 1));
   const ConvPacking packing = s.packing();
   const auto [block, lane] = weight_block(s, k, index);
   const Expr sum = over_channels(c, s.in_per_group, [&](Expr ci) {
@@ -289,16 +319,20 @@ Expr define_conv_transpose(DefineContext& c, size_t, Index index) {
   const Window w = geometry(*c.attrs, s);
   const Expr zero = loop::constant(loop::compute_type(c.dtype(0)), 0), &k = index[1];
   const Expr group = group_of(s, k);
-  const Expr in_group = s.groups == 1 ? k : s.out_per_group() == 1 ? loop::index(0) : mod(k, loop::index(s.out_per_group()));
+  const Expr in_group = s.groups == 1            ? k
+                        : s.out_per_group() == 1 ? loop::index(0)
+                                                 : mod(k, loop::index(s.out_per_group()));
   const Expr sum = over_channels(c, s.in_per_group, [&](Expr ci) {
     const Expr channel = group * s.in_per_group + ci;
     return reduce_window(c, ReduceOp::add, w, [&](Index at) {
       std::vector<Expr> from{index[0], channel}, weight{channel, in_group};
       Expr guard = loop::boolean(true);
       for (size_t d = 0; d < w.size(); ++d) {
-        const Expr t = index[2 + d] + loop::from_sym(w[d].pad_begin) - at[d] * w[d].dilation, stride = loop::index(w[d].stride);
+        const Expr t = index[2 + d] + loop::from_sym(w[d].pad_begin) - at[d] * w[d].dilation,
+                   stride = loop::index(w[d].stride);
         from.push_back(floordiv(t, stride));
-        guard = loop::both(guard, loop::both(loop::eq(mod(t, stride), loop::index(0)), in_range(from.back(), loop::from_sym(w[d].in))));
+        guard = loop::both(guard, loop::both(loop::eq(mod(t, stride), loop::index(0)),
+                                             in_range(from.back(), loop::from_sym(w[d].in))));
       }
       weight.insert(weight.end(), at.begin(), at.end());
       return c.in_guarded(0, from, guard, zero) * c.in(1, weight);
@@ -310,15 +344,31 @@ Expr define_conv_transpose(DefineContext& c, size_t, Index index) {
 }  // namespace
 
 void register_conv(Registry& r) {
-  const std::vector<AttrSpec> window{{"auto_pad", AttrType::string}, {"dilations", AttrType::integers}, {"group", AttrType::integer},
-                                     {"kernel_shape", AttrType::integers}, {"pads", AttrType::integers}, {"strides", AttrType::integers}};
+  const std::vector<AttrSpec> window{{"auto_pad", AttrType::string}, {"dilations", AttrType::integers},
+                                     {"group", AttrType::integer},   {"kernel_shape", AttrType::integers},
+                                     {"pads", AttrType::integers},   {"strides", AttrType::integers}};
   std::vector<AttrSpec> conv = window, transposed = window;
-  for (std::string_view name : {"blocked", "blocked_in", "blocked_out", "channels", "out_channels", "nr"}) conv.push_back({name, AttrType::integer});
+  for (std::string_view name : {"blocked", "blocked_in", "blocked_out", "channels", "out_channels", "nr"})
+    conv.push_back({name, AttrType::integer});
   transposed.insert(transposed.end(), {{"output_padding", AttrType::integers}, {"output_shape", AttrType::integers}});
-  r.add({.name = "Conv", .doc = "cross-correlation with a weight [K,C/group,k...], plus bias", .attrs = conv, .in = {2, 3}, .out = {1, 1},
-         .strategy = Strategy::window, .infer = infer_conv, .eval = eval_conv, .define = define_conv});
-  r.add({.name = "ConvTranspose", .doc = "the transpose of Conv with a weight [C,K/group,k...], plus bias", .attrs = transposed, .in = {2, 3},
-         .out = {1, 1}, .strategy = Strategy::window, .infer = infer_conv_transpose, .eval = eval_conv_transpose, .define = define_conv_transpose});
+  r.add({.name = "Conv",
+         .doc = "cross-correlation with a weight [K,C/group,k...], plus bias",
+         .attrs = conv,
+         .in = {2, 3},
+         .out = {1, 1},
+         .strategy = Strategy::window,
+         .infer = infer_conv,
+         .eval = eval_conv,
+         .define = define_conv});
+  r.add({.name = "ConvTranspose",
+         .doc = "the transpose of Conv with a weight [C,K/group,k...], plus bias",
+         .attrs = transposed,
+         .in = {2, 3},
+         .out = {1, 1},
+         .strategy = Strategy::window,
+         .infer = infer_conv_transpose,
+         .eval = eval_conv_transpose,
+         .define = define_conv_transpose});
 }
 
 }  // namespace fcc

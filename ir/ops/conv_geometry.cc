@@ -28,10 +28,13 @@ struct WindowAttrs {
 
 Status check_list(std::string_view what, const std::vector<int64_t>& v, size_t n, int64_t least) {
   if (v.size() != n)
-    return fail(std::string(what) + " has " + std::to_string(v.size()) + " entries, expected " + std::to_string(n), {}, "give one entry a spatial axis (pads: two)");
+    return fail(std::string(what) + " has " + std::to_string(v.size()) + " entries, expected " + std::to_string(n), {},
+                "give one entry a spatial axis (pads: two)");
   for (int64_t x : v)
     if (x < least || x > kMaxWindow)
-      return fail(std::string(what) + " has the entry " + std::to_string(x) + ", expected " + std::to_string(least) + " or more", {}, "check the attribute " + std::string(what));
+      return fail(std::string(what) + " has the entry " + std::to_string(x) + ", expected " + std::to_string(least) +
+                      " or more",
+                  {}, "check the attribute " + std::string(what));
   return {};
 }
 
@@ -47,7 +50,8 @@ Result<WindowAttrs> read_attrs(const Attrs& attrs, size_t n, std::span<const int
   w.ceil_mode = attrs.flag("ceil_mode");
   if (w.auto_pad.empty()) w.auto_pad = "NOTSET";
   if (kernel.size() != n)
-    return fail("the kernel has " + std::to_string(kernel.size()) + " axes, the operand has " + std::to_string(n) + " spatial axes");
+    return fail("the kernel has " + std::to_string(kernel.size()) + " axes, the operand has " + std::to_string(n) +
+                " spatial axes");
   FCC_CHECKED(check_list("kernel_shape", {kernel.begin(), kernel.end()}, n, 1));
   FCC_CHECKED(check_list("strides", w.strides, n, 1));
   FCC_CHECKED(check_list("dilations", w.dilations, n, 1));
@@ -56,7 +60,8 @@ Result<WindowAttrs> read_attrs(const Attrs& attrs, size_t n, std::span<const int
   if (w.auto_pad != "NOTSET" && w.auto_pad != "VALID" && w.auto_pad != "SAME_UPPER" && w.auto_pad != "SAME_LOWER")
     return fail("auto_pad is \"" + w.auto_pad + "\"", {}, "auto_pad is NOTSET, VALID, SAME_UPPER or SAME_LOWER");
   for (size_t d = 0; d < n; ++d)
-    if (saturating_multiply(kernel[d], w.dilations[d]) > kMaxWindow) return fail("a dilated kernel covers more than 2^30 positions");
+    if (saturating_multiply(kernel[d], w.dilations[d]) > kMaxWindow)
+      return fail("a dilated kernel covers more than 2^30 positions");
   if (w.auto_pad != "NOTSET") w.pads.assign(2 * n, 0);
   return w;
 }
@@ -96,11 +101,19 @@ Result<Window> window_of(const Attrs& attrs, std::span<const SymExpr> in, std::s
   FCC_TRY(WindowAttrs w, read_attrs(attrs, n, kernel));
   Window window;
   for (size_t d = 0; d < n; ++d) {
-    WindowAxis a{.in = in[d], .out = 0, .kernel = kernel[d], .stride = w.strides[d], .dilation = w.dilations[d], .pad_begin = w.pads[d], .pad_end = w.pads[n + d]};
+    WindowAxis a{.in = in[d],
+                 .out = 0,
+                 .kernel = kernel[d],
+                 .stride = w.strides[d],
+                 .dilation = w.dilations[d],
+                 .pad_begin = w.pads[d],
+                 .pad_end = w.pads[n + d]};
     resolve_axis(a, w);
     if (a.out.is_constant() && a.out.constant() < 1 && !(in[d].is(0) && a.out.is(0)))
-      return fail("a kernel of " + numbers_text(kernel) + " covers " + std::to_string(a.span()) + " positions of axis " + std::to_string(d + 2) +
-                      ", the padded operand has " + (a.in + a.pad_begin + a.pad_end).text(), {}, "use a smaller kernel or dilation, or more padding");
+      return fail("a kernel of " + numbers_text(kernel) + " covers " + std::to_string(a.span()) +
+                      " positions of axis " + std::to_string(d + 2) + ", the padded operand has " +
+                      (a.in + a.pad_begin + a.pad_end).text(),
+                  {}, "use a smaller kernel or dilation, or more padding");
     window.push_back(std::move(a));
   }
   return window;
@@ -113,7 +126,13 @@ Result<Window> transposed_window_of(const Attrs& attrs, std::span<const SymExpr>
   if (!w.output_shape.empty()) FCC_CHECKED(check_list("output_shape", w.output_shape, n, 1));
   Window window;
   for (size_t d = 0; d < n; ++d) {
-    WindowAxis a{.in = in[d], .out = 0, .kernel = kernel[d], .stride = w.strides[d], .dilation = w.dilations[d], .pad_begin = w.pads[d], .pad_end = w.pads[n + d]};
+    WindowAxis a{.in = in[d],
+                 .out = 0,
+                 .kernel = kernel[d],
+                 .stride = w.strides[d],
+                 .dilation = w.dilations[d],
+                 .pad_begin = w.pads[d],
+                 .pad_end = w.pads[n + d]};
     const SymExpr full = (a.in - 1) * a.stride + a.span() + w.output_padding[d];
     if (!w.output_shape.empty()) {
       a.out = w.output_shape[d];
@@ -125,22 +144,27 @@ Result<Window> transposed_window_of(const Attrs& attrs, std::span<const SymExpr>
       a.out = full - a.pad_begin - a.pad_end;
     }
     if (a.out.is_constant() && a.out.constant() < 1)
-      return fail("pads leave extent " + a.out.text() + " at axis " + std::to_string(d + 2), {}, "pads may take away at most (in-1)*stride + kernel - 1 positions");
+      return fail("pads leave extent " + a.out.text() + " at axis " + std::to_string(d + 2), {},
+                  "pads may take away at most (in-1)*stride + kernel - 1 positions");
     window.push_back(std::move(a));
   }
   return window;
 }
 
-Result<Window> infer_window(const InferContext& c, std::span<const SymExpr> in, std::span<const int64_t> kernel, bool transposed) {
+Result<Window> infer_window(const InferContext& c, std::span<const SymExpr> in, std::span<const int64_t> kernel,
+                            bool transposed) {
   auto w = transposed ? transposed_window_of(c.attrs, in, kernel) : window_of(c.attrs, in, kernel);
   if (!w) return c.fail(w.error().what, w.error().hint);
   return w;
 }
 
-Result<std::vector<int64_t>> fixed_extents(const InferContext& c, std::span<const SymExpr> dims, std::string_view what) {
+Result<std::vector<int64_t>> fixed_extents(const InferContext& c, std::span<const SymExpr> dims,
+                                           std::string_view what) {
   std::vector<int64_t> v;
   for (const SymExpr& d : dims) {
-    if (!d.is_constant()) return c.fail(std::string(what) + " must have known extents, has " + text({dims.begin(), dims.end()}), "fix its shape in the model");
+    if (!d.is_constant())
+      return c.fail(std::string(what) + " must have known extents, has " + text({dims.begin(), dims.end()}),
+                    "fix its shape in the model");
     v.push_back(d.constant());
   }
   return v;
@@ -163,21 +187,23 @@ static Expr reduce_axis(DefineContext& c, loop::ReduceOp op, const Window& w, st
     return e;
   }
   static constexpr std::string_view kNames[] = {"kd", "kh", "kw"};
-  return c.reduce(op, kNames[std::min<size_t>(3 - std::min<size_t>(w.size(), 3) + d, 2)], loop::index(w[d].kernel), [&](Expr k) {
-    at.push_back(k);
-    Expr e = reduce_axis(c, op, w, at, body);
-    at.pop_back();
-    return e;
-  });
+  return c.reduce(op, kNames[std::min<size_t>(3 - std::min<size_t>(w.size(), 3) + d, 2)], loop::index(w[d].kernel),
+                  [&](Expr k) {
+                    at.push_back(k);
+                    Expr e = reduce_axis(c, op, w, at, body);
+                    at.pop_back();
+                    return e;
+                  });
 }
 
-Expr reduce_window(DefineContext& c, loop::ReduceOp op, const Window& w, const std::function<Expr(std::span<const Expr>)>& body) {
+Expr reduce_window(DefineContext& c, loop::ReduceOp op, const Window& w,
+                   const std::function<Expr(std::span<const Expr>)>& body) {
   std::vector<Expr> at;
   return reduce_axis(c, op, w, at, body);
 }
 
-Expr window_load(DefineContext& c, size_t k, const Window& w, std::span<const Expr> lead, std::span<const Expr> positions,
-                 std::span<const Expr> trail, Expr otherwise) {
+Expr window_load(DefineContext& c, size_t k, const Window& w, std::span<const Expr> lead,
+                 std::span<const Expr> positions, std::span<const Expr> trail, Expr otherwise) {
   std::vector<Expr> at(lead.begin(), lead.end());
   Expr guard = loop::boolean(true);
   for (size_t d = 0; d < w.size(); ++d) {
@@ -202,7 +228,8 @@ PlainWindow plain_window(const Window& w) {
   PlainWindow p;
   for (size_t d = 0; d < w.size(); ++d) {
     const WindowAxis& a = w[d];
-    p[3 - w.size() + d] = {a.in.constant(), a.out.constant(), a.kernel, a.stride, a.dilation, a.pad_begin.constant(), a.pad_end.constant()};
+    p[3 - w.size() + d] = {a.in.constant(),        a.out.constant(),    a.kernel, a.stride, a.dilation,
+                           a.pad_begin.constant(), a.pad_end.constant()};
   }
   return p;
 }

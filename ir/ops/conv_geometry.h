@@ -10,10 +10,10 @@ namespace fcc {
 
 // Position o of the result sees, along one spatial axis, the operand at o*stride - pad_begin + k*dilation.
 struct WindowAxis {
-  SymExpr in, out;                    // extents of operand and result
+  SymExpr in, out;  // extents of operand and result
   int64_t kernel = 1, stride = 1, dilation = 1;
-  SymExpr pad_begin = 0, pad_end = 0; // expressions when auto_pad meets an open extent
-  bool partial = false;               // ceil_mode: the last window may reach past the padding
+  SymExpr pad_begin = 0, pad_end = 0;                           // expressions when auto_pad meets an open extent
+  bool partial = false;                                         // ceil_mode: the last window may reach past the padding
   int64_t span() const { return (kernel - 1) * dilation + 1; }  // positions that a window covers
   // True when every window lies within the operand, so that no guard is needed.
   bool is_inside() const;
@@ -26,17 +26,19 @@ Result<Window> window_of(const Attrs&, std::span<const SymExpr> in, std::span<co
 Result<Window> transposed_window_of(const Attrs&, std::span<const SymExpr> in, std::span<const int64_t> kernel);
 
 // What every windowed operator's infer does: the geometry, or a diagnostic that names the node.
-Result<Window> infer_window(const InferContext&, std::span<const SymExpr> in, std::span<const int64_t> kernel, bool transposed = false);
+Result<Window> infer_window(const InferContext&, std::span<const SymExpr> in, std::span<const int64_t> kernel,
+                            bool transposed = false);
 // Extents that must be numbers, such as those of a weight.
 Result<std::vector<int64_t>> fixed_extents(const InferContext&, std::span<const SymExpr> dims, std::string_view what);
 
 // Position in the operand that result position o sees at window position k.
 loop::Expr window_position(const WindowAxis&, const loop::Expr& o, const loop::Expr& k);
 // Calls body(k per axis) inside a reduce per axis of the window; axes with a kernel of 1 get k = 0 and no reduce.
-loop::Expr reduce_window(DefineContext&, loop::ReduceOp, const Window&, const std::function<loop::Expr(std::span<const loop::Expr>)>& body);
+loop::Expr reduce_window(DefineContext&, loop::ReduceOp, const Window&,
+                         const std::function<loop::Expr(std::span<const loop::Expr>)>& body);
 // Operand k at (lead, positions, trail); `otherwise` in the padding.
-loop::Expr window_load(DefineContext&, size_t k, const Window&, std::span<const loop::Expr> lead, std::span<const loop::Expr> positions,
-                       std::span<const loop::Expr> trail, loop::Expr otherwise);
+loop::Expr window_load(DefineContext&, size_t k, const Window&, std::span<const loop::Expr> lead,
+                       std::span<const loop::Expr> positions, std::span<const loop::Expr> trail, loop::Expr otherwise);
 
 // For oracles: the window as numbers, padded to three axes at the front with neutral ones.
 struct PlainAxis {

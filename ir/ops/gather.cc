@@ -35,8 +35,9 @@ Status check_known_indices(InferContext& c, size_t k, const SymExpr& extent) {
   if (!known || !extent.is_constant()) return {};
   for (const SymExpr& e : known->elements)
     if (e.is_constant() && (e.constant() < -extent.constant() || e.constant() >= extent.constant()))
-      return c.fail("index " + e.text() + " is out of range for an axis of extent " + extent.text(),
-                    "indices go from " + std::to_string(-extent.constant()) + " to " + std::to_string(extent.constant() - 1));
+      return c.fail(
+          "index " + e.text() + " is out of range for an axis of extent " + extent.text(),
+          "indices go from " + std::to_string(-extent.constant()) + " to " + std::to_string(extent.constant() - 1));
   return {};
 }
 
@@ -45,11 +46,14 @@ int64_t checked_index(const OpDef& op, int64_t i, int64_t extent) {
   return i < 0 ? i + extent : i;
 }
 
-Expr wrapped(const Expr& i, const Expr& extent) { return loop::select(loop::lt(i, loop::index(0)), i + extent, i); }
+Expr wrapped(const Expr& i, const Expr& extent) {
+  return loop::select(loop::lt(i, loop::index(0)), i + extent, i);
+}
 
 // The index behind a raw operand element, with its run-time check.
 Expr checked(DefineContext& c, const Expr& raw, const SymExpr& extent) {
-  if (loop::is_constant(raw) && extent.is_constant()) return loop::index(raw->i < 0 ? raw->i + extent.constant() : raw->i);
+  if (loop::is_constant(raw) && extent.is_constant())
+    return loop::index(raw->i < 0 ? raw->i + extent.constant() : raw->i);
   const Expr n = loop::from_sym(extent), i = wrapped(raw, n);
   c.fault_if(loop::unary(loop::UnaryOp::logical_not, in_range(i, n)), std::string(c.op->name) + kOutOfRange);
   return i;
@@ -92,7 +96,8 @@ void eval_gather(EvalContext& c) {
   const Tensor &data = *c.in[0], &indices = *c.in[1];
   const size_t axis = axis_of(c.attrs, data.rank());
   const std::span<const int64_t> shape = data.shape();
-  const int64_t outer = product(shape.first(axis)), inner = product(shape.subspan(axis + 1)), extent = shape[axis], n = indices.elements();
+  const int64_t outer = product(shape.first(axis)), inner = product(shape.subspan(axis + 1)), extent = shape[axis],
+                n = indices.elements();
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = checked_index(c.op, indices.get_int(i), extent);
     const std::vector<int64_t> extents{outer, inner};
@@ -114,11 +119,13 @@ Expr define_gather(DefineContext& c, size_t, Index index) {
 // Indices may be smaller than the data along axes that are not indexed.
 Status check_elements(InferContext& c, size_t axis) {
   if (c.rank(1) != c.rank(0))
-    return c.fail("indices have rank " + std::to_string(c.rank(1)) + ", data has rank " + std::to_string(c.rank(0)), "both need the same rank");
+    return c.fail("indices have rank " + std::to_string(c.rank(1)) + ", data has rank " + std::to_string(c.rank(0)),
+                  "both need the same rank");
   for (size_t d = 0; d < c.dims(0).size(); ++d) {
     const SymExpr excess = c.dims(1)[d] - c.dims(0)[d];
     if (d != axis && excess.provably_positive())
-      return c.fail("indices have extent " + c.dims(1)[d].text() + " at axis " + std::to_string(d) + ", data has " + c.dims(0)[d].text(),
+      return c.fail("indices have extent " + c.dims(1)[d].text() + " at axis " + std::to_string(d) + ", data has " +
+                        c.dims(0)[d].text(),
                     "along axes that are not indexed, indices must fit into data");
   }
   return check_known_indices(c, 1, c.dims(0)[axis]);
@@ -133,7 +140,9 @@ Status infer_gather_elements(InferContext& c) {
   return {};
 }
 
-void copy_element(Tensor& to, int64_t i, const Tensor& from, int64_t j) { strided_copy({}, to, {i, {}}, from, {j, {}}); }
+void copy_element(Tensor& to, int64_t i, const Tensor& from, int64_t j) {
+  strided_copy({}, to, {i, {}}, from, {j, {}});
+}
 
 void eval_gather_elements(EvalContext& c) {
   const size_t axis = axis_of(c.attrs, c.in[0]->rank());
@@ -151,6 +160,10 @@ Expr define_gather_elements(DefineContext& c, size_t, Index index) {
   const size_t axis = axis_of(*c.attrs, c.rank(0));
   std::vector<Expr> at(index.begin(), index.end());
   at[axis] = checked(c, index_element(c, 1, index), c.dims(0)[axis]);
+  for (size_t d = 0; d < index.size(); ++d)
+    if (d != axis && !(c.dims(0)[d] - c.dims(1)[d]).provably_nonnegative())
+      c.fault_if(loop::lt(c.dim(0, d), c.dim(1, d)),
+                 "GatherElements: indices exceed data at axis " + std::to_string(d));
   return c.in(0, at);
 }
 
@@ -163,7 +176,8 @@ Result<int64_t> tuple_length(InferContext& c, int64_t batch_dims) {
     return c.fail("the last extent of indices must be known at compile time", "it says how many axes an index names");
   const int64_t n = c.dims(1).back().constant();
   if (n + batch_dims > c.rank(0))
-    return c.fail("an index names " + std::to_string(n) + " axes after " + std::to_string(batch_dims) + " batch axes, data has rank " + std::to_string(c.rank(0)),
+    return c.fail("an index names " + std::to_string(n) + " axes after " + std::to_string(batch_dims) +
+                      " batch axes, data has rank " + std::to_string(c.rank(0)),
                   "the last extent of indices may be at most rank(data) - batch_dims");
   return n;
 }
@@ -171,8 +185,17 @@ Result<int64_t> tuple_length(InferContext& c, int64_t batch_dims) {
 Status infer_gather_nd(InferContext& c) {
   const int64_t batch = c.attrs.integer("batch_dims", 0);
   if (batch < 0 || batch >= std::min(c.rank(0), c.rank(1)) + (c.rank(0) == 0))
-    return c.fail("batch_dims is " + std::to_string(batch), "batch_dims must be smaller than the ranks of data and indices");
+    return c.fail("batch_dims is " + std::to_string(batch),
+                  "batch_dims must be smaller than the ranks of data and indices");
   FCC_TRY(int64_t n, tuple_length(c, batch));
+  for (int64_t d = 0; d < batch; ++d) {
+    const SymExpr &x = c.dims(0)[static_cast<size_t>(d)], &y = c.dims(1)[static_cast<size_t>(d)];
+    if (x.is_constant() && y.is_constant() && !(x == y))
+      return c.fail(
+          "batch axis " + std::to_string(d) + " has extent " + x.text() + " in data and " + y.text() + " in indices",
+          "the first batch_dims extents must agree");
+    assume_equal(c, x, y);
+  }
   if (n == 1 && c.rank(1) == 1) FCC_CHECKED(check_known_indices(c, 1, c.dims(0)[static_cast<size_t>(batch)]));
   Dims dims(c.dims(1).begin(), c.dims(1).end() - 1);
   dims.insert(dims.end(), c.dims(0).begin() + batch + n, c.dims(0).end());
@@ -204,7 +227,8 @@ Expr define_gather_nd(DefineContext& c, size_t, Index index) {
   const auto batch = static_cast<size_t>(c.attrs->integer("batch_dims", 0));
   const int64_t n = c.dims(1).back().constant();
   const size_t outer = c.dims(1).size() - 1;
-  std::vector<Expr> at(index.begin(), index.begin() + static_cast<int64_t>(batch)), tuple(index.begin(), index.begin() + static_cast<int64_t>(outer));
+  std::vector<Expr> at(index.begin(), index.begin() + static_cast<int64_t>(batch)),
+      tuple(index.begin(), index.begin() + static_cast<int64_t>(outer));
   tuple.emplace_back();
   for (int64_t k = 0; k < n; ++k) {
     tuple.back() = loop::index(k);
@@ -219,7 +243,8 @@ Expr define_gather_nd(DefineContext& c, size_t, Index index) {
 Status check_reduction(InferContext& c) {
   const std::string r = c.attrs.string("reduction", "none");
   for (std::string_view known : {"none", "add", "mul", "min", "max"})
-    if (r == known) return c.dtype(0) == c.dtype(2) ? Status{} : Status(c.fail("data and updates have different element types"));
+    if (r == known)
+      return c.dtype(0) == c.dtype(2) ? Status{} : Status(c.fail("data and updates have different element types"));
   return c.fail("reduction is \"" + r + "\"", "reduction is one of none, add, mul, min, max");
 }
 
@@ -238,9 +263,11 @@ void scatter_element(Tensor& to, int64_t i, const Tensor& updates, int64_t j, st
   if (is_float(to.dtype())) {
     to.set_double(i, combine(how, to.get_double(i), updates.get_double(j)));
   } else if (how == "add" || how == "mul") {  // unsigned: wraps without overflow
-    to.set_int(i, static_cast<int64_t>(combine(how, static_cast<uint64_t>(to.get_int(i)), static_cast<uint64_t>(updates.get_int(j)))));
+    to.set_int(i, static_cast<int64_t>(
+                      combine(how, static_cast<uint64_t>(to.get_int(i)), static_cast<uint64_t>(updates.get_int(j)))));
   } else if (to.dtype() == DType::u64) {
-    to.set_int(i, static_cast<int64_t>(combine(how, static_cast<uint64_t>(to.get_int(i)), static_cast<uint64_t>(updates.get_int(j)))));
+    to.set_int(i, static_cast<int64_t>(
+                      combine(how, static_cast<uint64_t>(to.get_int(i)), static_cast<uint64_t>(updates.get_int(j)))));
   } else {
     to.set_int(i, combine(how, to.get_int(i), updates.get_int(j)));
   }
@@ -257,7 +284,10 @@ Expr scattered(DefineContext& c, const Expr& data, const Expr& n, Match match, U
     const Expr hit = loop::ge(last, loop::index(0));
     return update(last, hit, data);
   }
-  const ReduceOp op = how == "add" ? ReduceOp::add : how == "mul" ? ReduceOp::mul : how == "min" ? ReduceOp::min : ReduceOp::max;
+  const ReduceOp op = how == "add"   ? ReduceOp::add
+                      : how == "mul" ? ReduceOp::mul
+                      : how == "min" ? ReduceOp::min
+                                     : ReduceOp::max;
   const DType type = data->type;
   if (op == ReduceOp::add || op == ReduceOp::mul) {
     const Expr identity = loop::constant_int(type, op == ReduceOp::mul);
@@ -276,13 +306,17 @@ Status infer_scatter_elements(InferContext& c) {
   FCC_CHECKED(check_reduction(c));
   FCC_TRY(int64_t axis, c.axis(c.attrs.integer("axis", 0), c.rank(0)));
   FCC_CHECKED(check_elements(c, static_cast<size_t>(axis)));
-  if (c.dims(1).size() != c.dims(2).size() || (c.type(1).is_static() && c.type(2).is_static() && c.dims(1) != c.dims(2)))
+  if (c.dims(1).size() != c.dims(2).size() ||
+      (c.type(1).is_static() && c.type(2).is_static() && c.dims(1) != c.dims(2)))
     return c.fail("indices are " + text(c.dims(1)) + ", updates are " + text(c.dims(2)), "both need the same shape");
+  for (size_t d = 0; d < c.dims(1).size(); ++d) assume_equal(c, c.dims(1)[d], c.dims(2)[d]);
   c.set(0, c.type(0));
   return {};
 }
 
-void copy_data(EvalContext& c) { std::copy_n(c.in[0]->raw(), c.out[0].bytes(), c.out[0].raw()); }
+void copy_data(EvalContext& c) {
+  std::copy_n(c.in[0]->raw(), c.out[0].bytes(), c.out[0].raw());
+}
 
 void eval_scatter_elements(EvalContext& c) {
   copy_data(c);
@@ -304,7 +338,8 @@ Expr define_scatter_elements(DefineContext& c, size_t, Index index) {
   const Expr extent = c.dim(0, axis), data = c.in(0, index);
   Expr reachable = loop::boolean(true);
   for (size_t d = 0; d < index.size(); ++d)
-    if (d != axis && !(c.dims(1)[d] == c.dims(0)[d])) reachable = loop::both(reachable, loop::lt(index[d], c.dim(1, d)));
+    if (d != axis && !(c.dims(1)[d] == c.dims(0)[d]))
+      reachable = loop::both(reachable, loop::lt(index[d], c.dim(1, d)));
   const auto at = [&](const Expr& u) {
     std::vector<Expr> i(index.begin(), index.end());
     i[axis] = u;
@@ -319,8 +354,11 @@ Expr define_scatter_elements(DefineContext& c, size_t, Index index) {
   });
   c.fault_if(bad, std::string(c.op->name) + kOutOfRange);
   return scattered(
-      c, data, c.dim(1, axis), [&](const Expr& u) { return loop::both(reachable, loop::eq(wrapped(raw(u), extent), index[axis])); },
-      [&](const Expr& u, const Expr& guard, const Expr& otherwise) { return c.in_guarded(2, at(u), guard, otherwise); });
+      c, data, c.dim(1, axis),
+      [&](const Expr& u) { return loop::both(reachable, loop::eq(wrapped(raw(u), extent), index[axis])); },
+      [&](const Expr& u, const Expr& guard, const Expr& otherwise) {
+        return c.in_guarded(2, at(u), guard, otherwise);
+      });
 }
 
 // ---- ScatterND ----------------------------------------------------------------------------------------------
@@ -332,7 +370,9 @@ Status infer_scatter_nd(InferContext& c) {
   wanted.insert(wanted.end(), c.dims(0).begin() + n, c.dims(0).end());
   const TensorType expected{c.dtype(2), wanted};
   if (c.rank(2) != expected.rank() || (expected.is_static() && c.type(2).is_static() && wanted != c.dims(2)))
-    return c.fail("updates are " + text(c.dims(2)) + ", expected " + text(wanted), "updates are indices.shape[:-1] + data.shape[n:], n the length of an index");
+    return c.fail("updates are " + text(c.dims(2)) + ", expected " + text(wanted),
+                  "updates are indices.shape[:-1] + data.shape[n:], n the length of an index");
+  for (size_t d = 0; d < wanted.size(); ++d) assume_equal(c, wanted[d], c.dims(2)[d]);
   c.set(0, c.type(0));
   return {};
 }
@@ -370,7 +410,8 @@ Expr define_scatter_nd(DefineContext& c, size_t, Index index) {
   const Expr bad = c.reduce(ReduceOp::logical_or, "u", tuples, [&](Expr u) {
     Expr any = loop::boolean(false);
     for (size_t k = 0; k < n; ++k)
-      any = loop::binary(BinaryOp::logical_or, any, loop::unary(loop::UnaryOp::logical_not, in_range(coordinate(u, k), c.dim(0, k))));
+      any = loop::binary(BinaryOp::logical_or, any,
+                         loop::unary(loop::UnaryOp::logical_not, in_range(coordinate(u, k), c.dim(0, k))));
     return any;
   });
   c.fault_if(bad, std::string(c.op->name) + kOutOfRange);
@@ -390,16 +431,46 @@ Expr define_scatter_nd(DefineContext& c, size_t, Index index) {
 
 void register_gather(Registry& r) {
   const AttrSpec axis{"axis", AttrType::integer}, reduction{"reduction", AttrType::string};
-  r.add({.name = "Gather", .doc = "slices of data at indices along an axis", .attrs = {axis}, .in = {2, 2}, .out = {1, 1}, .infer = infer_gather,
-         .eval = eval_gather, .define = define_gather});
-  r.add({.name = "GatherElements", .doc = "data at indices along an axis, element by element", .attrs = {axis}, .in = {2, 2}, .out = {1, 1},
-         .infer = infer_gather_elements, .eval = eval_gather_elements, .define = define_gather_elements});
-  r.add({.name = "GatherND", .doc = "slices of data at index tuples", .attrs = {{"batch_dims", AttrType::integer}}, .in = {2, 2}, .out = {1, 1},
-         .infer = infer_gather_nd, .eval = eval_gather_nd, .define = define_gather_nd});
-  r.add({.name = "ScatterElements", .doc = "data with updates at indices along an axis", .attrs = {axis, reduction}, .in = {3, 3}, .out = {1, 1},
-         .infer = infer_scatter_elements, .eval = eval_scatter_elements, .define = define_scatter_elements});
-  r.add({.name = "ScatterND", .doc = "data with slices replaced at index tuples", .attrs = {reduction}, .in = {3, 3}, .out = {1, 1},
-         .infer = infer_scatter_nd, .eval = eval_scatter_nd, .define = define_scatter_nd});
+  r.add({.name = "Gather",
+         .doc = "slices of data at indices along an axis",
+         .attrs = {axis},
+         .in = {2, 2},
+         .out = {1, 1},
+         .infer = infer_gather,
+         .eval = eval_gather,
+         .define = define_gather});
+  r.add({.name = "GatherElements",
+         .doc = "data at indices along an axis, element by element",
+         .attrs = {axis},
+         .in = {2, 2},
+         .out = {1, 1},
+         .infer = infer_gather_elements,
+         .eval = eval_gather_elements,
+         .define = define_gather_elements});
+  r.add({.name = "GatherND",
+         .doc = "slices of data at index tuples",
+         .attrs = {{"batch_dims", AttrType::integer}},
+         .in = {2, 2},
+         .out = {1, 1},
+         .infer = infer_gather_nd,
+         .eval = eval_gather_nd,
+         .define = define_gather_nd});
+  r.add({.name = "ScatterElements",
+         .doc = "data with updates at indices along an axis",
+         .attrs = {axis, reduction},
+         .in = {3, 3},
+         .out = {1, 1},
+         .infer = infer_scatter_elements,
+         .eval = eval_scatter_elements,
+         .define = define_scatter_elements});
+  r.add({.name = "ScatterND",
+         .doc = "data with slices replaced at index tuples",
+         .attrs = {reduction},
+         .in = {3, 3},
+         .out = {1, 1},
+         .infer = infer_scatter_nd,
+         .eval = eval_scatter_nd,
+         .define = define_scatter_nd});
 }
 
 }  // namespace fcc

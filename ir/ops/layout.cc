@@ -14,23 +14,32 @@ using loop::Expr;
 using Index = std::span<const Expr>;
 
 ConvPacking::ConvPacking(int64_t out_channels, int64_t in_per_group, int64_t groups, int64_t nr)
-    : out_channels(out_channels), groups(groups), nr(nr), depthwise(groups == out_channels && in_per_group == 1 && groups > 1) {}
+    : out_channels(out_channels),
+      groups(groups),
+      nr(nr),
+      depthwise(groups == out_channels && in_per_group == 1 && groups > 1) {}
 
 int64_t ConvPacking::block(int64_t k) const {
   return contiguous() ? k / nr : k / out_per_group() * blocks_per_group() + k % out_per_group() / nr;
 }
-int64_t ConvPacking::lane(int64_t k) const { return (contiguous() ? k : k % out_per_group()) % nr; }
+int64_t ConvPacking::lane(int64_t k) const {
+  return (contiguous() ? k : k % out_per_group()) % nr;
+}
 
 Expr ConvPacking::block(const Expr& k) const {
   if (contiguous()) return floordiv(k, loop::index(nr));
   const Expr n = loop::index(out_per_group());
   return floordiv(k, n) * blocks_per_group() + floordiv(mod(k, n), loop::index(nr));
 }
-Expr ConvPacking::lane(const Expr& k) const { return mod(contiguous() ? k : mod(k, loop::index(out_per_group())), loop::index(nr)); }
+Expr ConvPacking::lane(const Expr& k) const {
+  return mod(contiguous() ? k : mod(k, loop::index(out_per_group())), loop::index(nr));
+}
 
 namespace {
 
-Expr zero_of(DType t) { return loop::constant(loop::compute_type(t), 0); }
+Expr zero_of(DType t) {
+  return loop::constant(loop::compute_type(t), 0);
+}
 
 // Operand 0 at `at`, or 0 where e reaches its extent: no guard when the extent is a multiple of the block.
 Expr load_below(DefineContext& c, Index at, const Expr& e, const SymExpr& extent, int64_t block) {
@@ -47,7 +56,9 @@ Status check_nr(InferContext& c) {
 // ---- PackC16, UnpackC16 -------------------------------------------------------------------------------------
 
 Status infer_pack_c16(InferContext& c) {
-  if (c.rank(0) < 2) return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 2 or more", "the operand is [N,C,...]");
+  if (c.rank(0) < 2)
+    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 2 or more",
+                  "the operand is [N,C,...]");
   Dims dims = c.dims(0);
   dims[1] = ceildiv(dims[1], kChannelBlock);
   dims.push_back(kChannelBlock);
@@ -57,7 +68,8 @@ Status infer_pack_c16(InferContext& c) {
 
 // Copies between plain [N,C,S] and blocked [N,B,S,16], channel blocks one by one, the last one partly.
 void copy_blocks(Tensor& to, const Tensor& from, std::span<const int64_t> plain, bool pack) {
-  const int64_t n = plain[0], channels = plain[1], spatial = product(plain.subspan(2)), blocks = (channels + kChannelBlock - 1) / kChannelBlock;
+  const int64_t n = plain[0], channels = plain[1], spatial = product(plain.subspan(2)),
+                blocks = (channels + kChannelBlock - 1) / kChannelBlock;
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t lanes = std::min(kChannelBlock, channels - b * kChannelBlock);
     const std::vector<int64_t> extents{n, spatial, lanes};
@@ -67,7 +79,9 @@ void copy_blocks(Tensor& to, const Tensor& from, std::span<const int64_t> plain,
   }
 }
 
-void eval_pack_c16(EvalContext& c) { copy_blocks(c.out[0], *c.in[0], c.in[0]->shape(), true); }
+void eval_pack_c16(EvalContext& c) {
+  copy_blocks(c.out[0], *c.in[0], c.in[0]->shape(), true);
+}
 
 Expr define_pack_c16(DefineContext& c, size_t, Index index) {
   std::vector<Expr> at(index.begin(), index.end() - 1);
@@ -77,7 +91,8 @@ Expr define_pack_c16(DefineContext& c, size_t, Index index) {
 
 Status infer_unpack_c16(InferContext& c) {
   const int64_t channels = c.attrs.integer("channels");
-  if (c.rank(0) < 3 || !c.dims(0).back().is(kChannelBlock)) return c.fail("the operand is not blocked", "the operand is [N,ceil(C/16),...,16]");
+  if (c.rank(0) < 3 || !c.dims(0).back().is(kChannelBlock))
+    return c.fail("the operand is not blocked", "the operand is [N,ceil(C/16),...,16]");
   const SymExpr blocks = c.dims(0)[1];
   if (channels < 0 || (blocks.is_constant() && ceildiv(channels, kChannelBlock) != blocks))
     return c.fail(std::to_string(channels) + " channels do not fill " + blocks.text() + " blocks of 16");
@@ -87,7 +102,9 @@ Status infer_unpack_c16(InferContext& c) {
   return {};
 }
 
-void eval_unpack_c16(EvalContext& c) { copy_blocks(c.out[0], *c.in[0], c.out[0].shape(), false); }
+void eval_unpack_c16(EvalContext& c) {
+  copy_blocks(c.out[0], *c.in[0], c.out[0].shape(), false);
+}
 
 Expr define_unpack_c16(DefineContext& c, size_t, Index index) {
   std::vector<Expr> at(index.begin(), index.end());
@@ -100,7 +117,9 @@ Expr define_unpack_c16(DefineContext& c, size_t, Index index) {
 
 Status infer_pack_gemm_b(InferContext& c) {
   FCC_CHECKED(check_nr(c));
-  if (c.rank(0) < 2) return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 2 or more", "the operand is [...,K,N]");
+  if (c.rank(0) < 2)
+    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 2 or more",
+                  "the operand is [...,K,N]");
   Dims dims = c.dims(0);
   if (c.attrs.flag("trans")) std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
   const SymExpr n = dims.back(), k = dims[dims.size() - 2];
@@ -115,7 +134,8 @@ void eval_pack_gemm_b(EvalContext& c) {
   const auto& in = c.in[0]->shape();
   const bool trans = c.attrs.flag("trans");
   const int64_t nr = c.attrs.integer("nr"), last = in.back(), before = in[in.size() - 2];
-  const int64_t k = trans ? last : before, n = trans ? before : last, batch = k > 0 && n > 0 ? c.in[0]->elements() / (k * n) : 0;
+  const int64_t k = trans ? last : before, n = trans ? before : last,
+                batch = k > 0 && n > 0 ? c.in[0]->elements() / (k * n) : 0;
   const int64_t blocks = (n + nr - 1) / nr;
   for (int64_t b = 0; b < blocks; ++b) {
     const std::vector<int64_t> extents{batch, k, std::min(nr, n - b * nr)};
@@ -146,7 +166,8 @@ Status infer_pack_conv_weight(InferContext& c) {
   const Dims& w = c.dims(0);
   if (w.size() < 3 || !c.type(0).is_static()) return c.fail("the weight must be [K,C,k...] with known extents");
   const int64_t group = c.attrs.integer("group", 1);
-  if (group < 1 || w[0].constant() % group != 0) return c.fail(w[0].text() + " output channels cannot be split into " + std::to_string(group) + " groups");
+  if (group < 1 || w[0].constant() % group != 0)
+    return c.fail(w[0].text() + " output channels cannot be split into " + std::to_string(group) + " groups");
   Dims dims = w;
   dims[0] = packing_of(c.attrs, w[0], w[1]).blocks();
   dims.push_back(c.attrs.integer("nr"));
@@ -181,33 +202,48 @@ Expr define_pack_conv_weight(DefineContext& c, size_t, Index index) {
 Status infer_pack_vector(InferContext& c) {
   const int64_t n = c.attrs.integer("n");
   if (c.rank(0) != 1 || (c.dims(0)[0].is_constant() && c.dims(0)[0].constant() > n))
-    return c.fail("the operand does not fit into " + std::to_string(n) + " elements", "the operand is a vector of at most n elements");
+    return c.fail("the operand does not fit into " + std::to_string(n) + " elements",
+                  "the operand is a vector of at most n elements");
   c.set(0, c.dtype(0), {n});
   return {};
 }
 
-void eval_pack_vector(EvalContext& c) { std::memcpy(c.out[0].raw(), c.in[0]->raw(), static_cast<size_t>(c.in[0]->bytes())); }
+void eval_pack_vector(EvalContext& c) {
+  std::memcpy(c.out[0].raw(), c.in[0]->raw(), static_cast<size_t>(c.in[0]->bytes()));
+}
 
 Expr define_pack_vector(DefineContext& c, size_t, Index index) {
   if (c.dims(0)[0].is(c.attrs->integer("n"))) return c.in(0, index);
   return c.in_guarded(0, index, loop::lt(index[0], c.dim(0, 0)), zero_of(c.dtype(0)));
 }
 
-void add(Registry& r, std::string_view name, std::string_view doc, std::vector<AttrSpec> attrs, Status (*infer)(InferContext&),
-         void (*eval)(EvalContext&), Expr (*define)(DefineContext&, size_t, Index)) {
-  r.add({.name = name, .doc = doc, .attrs = std::move(attrs), .in = {1, 1}, .out = {1, 1}, .movement = true, .infer = infer, .eval = eval, .define = define});
+void add(Registry& r, std::string_view name, std::string_view doc, std::vector<AttrSpec> attrs,
+         Status (*infer)(InferContext&), void (*eval)(EvalContext&), Expr (*define)(DefineContext&, size_t, Index)) {
+  r.add({.name = name,
+         .doc = doc,
+         .attrs = std::move(attrs),
+         .in = {1, 1},
+         .out = {1, 1},
+         .movement = true,
+         .infer = infer,
+         .eval = eval,
+         .define = define});
 }
 
 }  // namespace
 
 void register_layout(Registry& r) {
   const AttrSpec nr{"nr", AttrType::integer, true};
-  add(r, "PackC16", "[N,C,...] to blocks of 16 channels [N,ceil(C/16),...,16]", {}, infer_pack_c16, eval_pack_c16, define_pack_c16);
-  add(r, "UnpackC16", "blocks of 16 channels back to [N,C,...]", {{"channels", AttrType::integer, true}}, infer_unpack_c16, eval_unpack_c16, define_unpack_c16);
-  add(r, "PackGemmB", "matrix to column panels of nr", {nr, {"trans", AttrType::integer}}, infer_pack_gemm_b, eval_pack_gemm_b, define_pack_gemm_b);
-  add(r, "PackConvWeight", "convolution weight to panels of nr output channels", {nr, {"group", AttrType::integer}}, infer_pack_conv_weight,
-      eval_pack_conv_weight, define_pack_conv_weight);
-  add(r, "PackVector", "vector with zeros appended", {{"n", AttrType::integer, true}}, infer_pack_vector, eval_pack_vector, define_pack_vector);
+  add(r, "PackC16", "[N,C,...] to blocks of 16 channels [N,ceil(C/16),...,16]", {}, infer_pack_c16, eval_pack_c16,
+      define_pack_c16);
+  add(r, "UnpackC16", "blocks of 16 channels back to [N,C,...]", {{"channels", AttrType::integer, true}},
+      infer_unpack_c16, eval_unpack_c16, define_unpack_c16);
+  add(r, "PackGemmB", "matrix to column panels of nr", {nr, {"trans", AttrType::integer}}, infer_pack_gemm_b,
+      eval_pack_gemm_b, define_pack_gemm_b);
+  add(r, "PackConvWeight", "convolution weight to panels of nr output channels", {nr, {"group", AttrType::integer}},
+      infer_pack_conv_weight, eval_pack_conv_weight, define_pack_conv_weight);
+  add(r, "PackVector", "vector with zeros appended", {{"n", AttrType::integer, true}}, infer_pack_vector,
+      eval_pack_vector, define_pack_vector);
 }
 
 }  // namespace fcc

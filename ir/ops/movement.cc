@@ -110,9 +110,11 @@ std::vector<Expr> reshape_index(const Dims& operand, const Dims& result, Index i
 // ---- strided_copy -------------------------------------------------------------------------------------------
 
 template <class T>
-static void copy_rows(std::span<const int64_t> extents, T* to, const StridedSide& ts, const T* from, const StridedSide& fs) {
+static void copy_rows(std::span<const int64_t> extents, T* to, const StridedSide& ts, const T* from,
+                      const StridedSide& fs) {
   const size_t rank = extents.size();
-  const int64_t n = rank ? extents[rank - 1] : 1, st = rank ? ts.strides[rank - 1] : 1, sf = rank ? fs.strides[rank - 1] : 1;
+  const int64_t n = rank ? extents[rank - 1] : 1, st = rank ? ts.strides[rank - 1] : 1,
+                sf = rank ? fs.strides[rank - 1] : 1;
   std::vector<int64_t> at(rank, 0);
   to += ts.offset;
   from += fs.offset;
@@ -135,14 +137,19 @@ static void copy_rows(std::span<const int64_t> extents, T* to, const StridedSide
   }
 }
 
-void strided_copy(std::span<const int64_t> extents, Tensor& to, const StridedSide& ts, const Tensor& from, const StridedSide& fs) {
+void strided_copy(std::span<const int64_t> extents, Tensor& to, const StridedSide& ts, const Tensor& from,
+                  const StridedSide& fs) {
   FCC_CHECK(byte_size(to.dtype()) == byte_size(from.dtype()), "copy of {} to {}", name(from.dtype()), name(to.dtype()));
   if (product(extents) == 0) return;
   switch (byte_size(to.dtype())) {
-    case 1: return copy_rows(extents, to.as<uint8_t>().data(), ts, from.as<uint8_t>().data(), fs);
-    case 2: return copy_rows(extents, to.as<uint16_t>().data(), ts, from.as<uint16_t>().data(), fs);
-    case 4: return copy_rows(extents, to.as<uint32_t>().data(), ts, from.as<uint32_t>().data(), fs);
-    default: return copy_rows(extents, to.as<uint64_t>().data(), ts, from.as<uint64_t>().data(), fs);
+    case 1:
+      return copy_rows(extents, to.as<uint8_t>().data(), ts, from.as<uint8_t>().data(), fs);
+    case 2:
+      return copy_rows(extents, to.as<uint16_t>().data(), ts, from.as<uint16_t>().data(), fs);
+    case 4:
+      return copy_rows(extents, to.as<uint32_t>().data(), ts, from.as<uint32_t>().data(), fs);
+    default:
+      return copy_rows(extents, to.as<uint64_t>().data(), ts, from.as<uint64_t>().data(), fs);
   }
 }
 
@@ -163,7 +170,8 @@ Status infer_transpose(InferContext& c) {
   bool ok = static_cast<int64_t>(perm.size()) == c.rank(0);
   for (size_t i = 0; ok && i < sorted.size(); ++i) ok = sorted[i] == static_cast<int64_t>(i);
   if (!ok)
-    return c.fail("perm has " + std::to_string(perm.size()) + " entries and is no order of the axes of an operand of rank " + std::to_string(c.rank(0)),
+    return c.fail("perm has " + std::to_string(perm.size()) +
+                      " entries and is no order of the axes of an operand of rank " + std::to_string(c.rank(0)),
                   "perm must name every axis from 0 to rank-1 once");
   Dims dims;
   for (int64_t p : perm) dims.push_back(c.dims(0)[static_cast<size_t>(p)]);
@@ -205,18 +213,22 @@ Status infer_expand(InferContext& c) {
   for (size_t d = 0; d < rank; ++d) {
     const SymExpr x = d + c.dims(0).size() >= rank ? c.dims(0)[d + c.dims(0).size() - rank] : SymExpr(1);
     const SymExpr w = d + wanted.size() >= rank ? wanted[d + wanted.size() - rank] : SymExpr(1);
-    if (w.is_constant() && w.constant() < 0) return c.fail("shape asks for the negative extent " + w.text(), "extents must be 0 or more");
+    if (w.is_constant() && w.constant() < 0)
+      return c.fail("shape asks for the negative extent " + w.text(), "extents must be 0 or more");
     auto e = expanded(x, w);
     if (!e)
-      return c.fail("shape asks for extent " + w.text() + " where the operand has " + x.text(),
-                    "only axes of extent 1 can be expanded; " + text(c.dims(0)) + " does not broadcast to " + text(wanted));
+      return c.fail(
+          "shape asks for extent " + w.text() + " where the operand has " + x.text(),
+          "only axes of extent 1 can be expanded; " + text(c.dims(0)) + " does not broadcast to " + text(wanted));
     dims[d] = *e;
   }
   c.set(0, c.dtype(0), std::move(dims));
   const SymTensor* content = c.content(0);
   const Dims& out = c.out_types[0].dims;
-  if (content && content->elements.size() == 1 && out.size() == 1 && out[0].is_constant() && out[0].constant() <= kMaxSymElements)
-    c.set_content(0, {1, std::vector<SymExpr>(static_cast<size_t>(std::max<int64_t>(out[0].constant(), 0)), content->elements[0])});
+  if (content && content->elements.size() == 1 && out.size() == 1 && out[0].is_constant() &&
+      out[0].constant() <= kMaxSymElements)
+    c.set_content(0, {1, std::vector<SymExpr>(static_cast<size_t>(std::max<int64_t>(out[0].constant(), 0)),
+                                              content->elements[0])});
   else
     pass_content(c);
   return {};
@@ -262,21 +274,25 @@ Expr define_expand(DefineContext& c, size_t, Index index) {
 Status infer_tile(InferContext& c) {
   FCC_TRY(SymTensor repeats, c.observe(1));
   if (static_cast<int64_t>(repeats.elements.size()) != c.rank(0))
-    return c.fail("repeats has " + std::to_string(repeats.elements.size()) + " entries, the operand has rank " + std::to_string(c.rank(0)),
+    return c.fail("repeats has " + std::to_string(repeats.elements.size()) + " entries, the operand has rank " +
+                      std::to_string(c.rank(0)),
                   "give one repeat count an axis");
   Dims dims;
   for (size_t d = 0; d < repeats.elements.size(); ++d) {
     const SymExpr& r = repeats.elements[d];
-    if (r.is_constant() && r.constant() < 0) return c.fail("repeats has the negative entry " + r.text(), "repeat counts must be 0 or more");
+    if (r.is_constant() && r.constant() < 0)
+      return c.fail("repeats has the negative entry " + r.text(), "repeat counts must be 0 or more");
     dims.push_back(c.dims(0)[d] * r);
   }
   c.set(0, c.dtype(0), std::move(dims));
   const SymTensor* content = c.content(0);
   if (content && content->rank == 1 && repeats.elements[0].is_constant()) {
-    const int64_t n = saturating_multiply(repeats.elements[0].constant(), static_cast<int64_t>(content->elements.size()));
+    const int64_t n =
+        saturating_multiply(repeats.elements[0].constant(), static_cast<int64_t>(content->elements.size()));
     if (n <= kMaxSymElements) {
       SymTensor s{1, {}};
-      for (int64_t i = 0; i < n; ++i) s.elements.push_back(content->elements[static_cast<size_t>(i) % content->elements.size()]);
+      for (int64_t i = 0; i < n; ++i)
+        s.elements.push_back(content->elements[static_cast<size_t>(i) % content->elements.size()]);
       c.set_content(0, std::move(s));
     }
   } else {
@@ -314,21 +330,26 @@ Expr define_tile(DefineContext& c, size_t, Index index) {
 
 Status check_block(InferContext& c) {
   const int64_t b = c.attrs.integer("blocksize");
-  if (b < 1) return c.fail("blocksize is " + std::to_string(b) + ", expected 1 or more", "blocksize is the side of the square that one pixel becomes");
+  if (b < 1)
+    return c.fail("blocksize is " + std::to_string(b) + ", expected 1 or more",
+                  "blocksize is the side of the square that one pixel becomes");
   if (b > 1 << 20) return c.fail("blocksize " + std::to_string(b) + " is too large");
-  if (c.rank(0) != 4) return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 4", "the operand is [N,C,H,W]");
+  if (c.rank(0) != 4)
+    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 4", "the operand is [N,C,H,W]");
+  const std::string mode = c.attrs.string("mode", "DCR");
+  if (mode != "DCR" && mode != "CRD") return c.fail("mode is \"" + mode + "\"", "mode is DCR or CRD");
   return {};
 }
 
 Status infer_depth_to_space(InferContext& c) {
   FCC_CHECKED(check_block(c));
   const int64_t b = c.attrs.integer("blocksize");
-  const std::string mode = c.attrs.string("mode", "DCR");
-  if (mode != "DCR" && mode != "CRD") return c.fail("mode is \"" + mode + "\"", "mode is DCR or CRD");
   const Dims& x = c.dims(0);
   if (x[1].is_constant() && x[1].constant() % (b * b) != 0)
-    return c.fail(x[1].text() + " channels cannot be spread over squares of " + std::to_string(b) + "x" + std::to_string(b),
-                  "the number of channels must be a multiple of blocksize squared, " + std::to_string(b * b));
+    return c.fail(
+        x[1].text() + " channels cannot be spread over squares of " + std::to_string(b) + "x" + std::to_string(b),
+        "the number of channels must be a multiple of blocksize squared, " + std::to_string(b * b));
+  assume_equal(c, floordiv(x[1], b * b) * (b * b), x[1]);
   c.set(0, c.dtype(0), {x[0], floordiv(x[1], b * b), x[2] * b, x[3] * b});
   return {};
 }
@@ -337,15 +358,23 @@ Status infer_space_to_depth(InferContext& c) {
   FCC_CHECKED(check_block(c));
   const int64_t b = c.attrs.integer("blocksize");
   const Dims& x = c.dims(0);
-  for (size_t d : {2, 3})
+  for (size_t d : {2, 3}) {
     if (x[d].is_constant() && x[d].constant() % b != 0)
-      return c.fail("extent " + x[d].text() + " is no multiple of blocksize " + std::to_string(b), "height and width must be multiples of blocksize");
+      return c.fail("extent " + x[d].text() + " is no multiple of blocksize " + std::to_string(b),
+                    "height and width must be multiples of blocksize");
+    assume_equal(c, floordiv(x[d], b) * b, x[d]);
+  }
   c.set(0, c.dtype(0), {x[0], x[1] * (b * b), floordiv(x[2], b), floordiv(x[3], b)});
   return {};
 }
 
+// Which comes first in the depth: block, then channel (DCR), or channel, then block (CRD).
+bool channel_first(const Attrs& attrs) {
+  return attrs.string("mode", "DCR") == "CRD";
+}
+
 // Strides, for index (n, c, h, i, w, j), into the side with depth (blocks are channels) and into the one with
-// space (blocks are pixels); crd says which of channel and block comes first in the depth.
+// space (blocks are pixels).
 StridedSide depth_side(std::span<const int64_t> shape, int64_t b, bool crd) {
   const std::vector<int64_t> s = strides_of(shape);
   const int64_t channels = shape[1] / (b * b), step = crd ? 1 : channels;
@@ -360,37 +389,43 @@ void eval_depth_to_space(EvalContext& c) {
   const int64_t b = c.attrs.integer("blocksize");
   const auto& out = c.out[0].shape();
   const std::vector<int64_t> extents{out[0], out[1], out[2] / b, b, out[3] / b, b};
-  strided_copy(extents, c.out[0], space_side(out, b), *c.in[0], depth_side(c.in[0]->shape(), b, c.attrs.string("mode", "DCR") == "CRD"));
+  strided_copy(extents, c.out[0], space_side(out, b), *c.in[0],
+               depth_side(c.in[0]->shape(), b, channel_first(c.attrs)));
 }
 
 void eval_space_to_depth(EvalContext& c) {
   const int64_t b = c.attrs.integer("blocksize");
   const auto& in = c.in[0]->shape();
   const std::vector<int64_t> extents{in[0], in[1], in[2] / b, b, in[3] / b, b};
-  strided_copy(extents, c.out[0], depth_side(c.out[0].shape(), b, false), *c.in[0], space_side(in, b));
+  strided_copy(extents, c.out[0], depth_side(c.out[0].shape(), b, channel_first(c.attrs)), *c.in[0], space_side(in, b));
 }
 
 Expr define_depth_to_space(DefineContext& c, size_t, Index index) {
   const int64_t b = c.attrs->integer("blocksize");
   const Expr side = loop::index(b), i = mod(index[2], side), j = mod(index[3], side);
-  const bool crd = c.attrs->string("mode", "DCR") == "CRD";
   const Expr block = i * b + j;
-  const Expr channel = crd ? index[1] * (b * b) + block : block * loop::from_sym(c.out_types[0]->dims[1]) + index[1];
+  const Expr channel =
+      channel_first(*c.attrs) ? index[1] * (b * b) + block : block * loop::from_sym(c.out_types[0]->dims[1]) + index[1];
   const std::vector<Expr> at{index[0], channel, floordiv(index[2], side), floordiv(index[3], side)};
   return c.in(0, at);
 }
 
 Expr define_space_to_depth(DefineContext& c, size_t, Index index) {
   const int64_t b = c.attrs->integer("blocksize");
-  const Expr channels = c.dim(0, 1), block = floordiv(index[1], channels);
-  const std::vector<Expr> at{index[0], mod(index[1], channels), index[2] * b + floordiv(block, loop::index(b)), index[3] * b + mod(block, loop::index(b))};
+  const bool crd = channel_first(*c.attrs);
+  const Expr cut = crd ? loop::index(b * b) : c.dim(0, 1), high = floordiv(index[1], cut), low = mod(index[1], cut);
+  const Expr &channel = crd ? high : low, &block = crd ? low : high;
+  const std::vector<Expr> at{index[0], channel, index[2] * b + floordiv(block, loop::index(b)),
+                             index[3] * b + mod(block, loop::index(b))};
   return c.in(0, at);
 }
 
 // ---- Trilu --------------------------------------------------------------------------------------------------
 
 Status infer_trilu(InferContext& c) {
-  if (c.rank(0) < 2) return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 2 or more", "the last two axes are the matrix");
+  if (c.rank(0) < 2)
+    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 2 or more",
+                  "the last two axes are the matrix");
   if (c.has(1) && !c.type(1).elements().is(1)) return c.fail("k must be one number", "k is the diagonal, a scalar");
   c.set(0, c.type(0));
   return {};
@@ -406,7 +441,8 @@ void eval_trilu(EvalContext& c) {
     // Saturated so that no k overflows: the first column on or above the diagonal, or behind it.
     const int64_t diagonal = std::clamp<int64_t>(saturating_add(saturating_add(r % rows, k), upper ? 0 : 1), 0, cols);
     const int64_t lo = upper ? diagonal : 0, hi = upper ? cols : diagonal;
-    std::memcpy(c.out[0].raw() + (r * cols + lo) * bytes, c.in[0]->raw() + (r * cols + lo) * bytes, static_cast<size_t>((hi - lo) * bytes));
+    std::memcpy(c.out[0].raw() + (r * cols + lo) * bytes, c.in[0]->raw() + (r * cols + lo) * bytes,
+                static_cast<size_t>((hi - lo) * bytes));
   }
 }
 
@@ -420,19 +456,61 @@ Expr define_trilu(DefineContext& c, size_t, Index index) {
 }  // namespace
 
 void register_movement(Registry& r) {
-  const AttrSpec blocksize{"blocksize", AttrType::integer, true};
-  r.add({.name = "Transpose", .doc = "axes in another order", .attrs = {{"perm", AttrType::integers}}, .in = {1, 1}, .out = {1, 1},
-         .movement = true, .infer = infer_transpose, .eval = eval_transpose, .define = define_transpose});
-  r.add({.name = "Expand", .doc = "broadcast to a shape", .in = {2, 2}, .out = {1, 1}, .movement = true, .shape_operands = {1},
-         .infer = infer_expand, .eval = eval_expand, .define = define_expand});
-  r.add({.name = "Tile", .doc = "repeat along each axis", .in = {2, 2}, .out = {1, 1}, .movement = true, .shape_operands = {1},
-         .infer = infer_tile, .eval = eval_tile, .define = define_tile});
-  r.add({.name = "DepthToSpace", .doc = "channels become squares of pixels", .attrs = {blocksize, {"mode", AttrType::string}}, .in = {1, 1},
-         .out = {1, 1}, .movement = true, .infer = infer_depth_to_space, .eval = eval_depth_to_space, .define = define_depth_to_space});
-  r.add({.name = "SpaceToDepth", .doc = "squares of pixels become channels", .attrs = {blocksize}, .in = {1, 1}, .out = {1, 1},
-         .movement = true, .infer = infer_space_to_depth, .eval = eval_space_to_depth, .define = define_space_to_depth});
-  r.add({.name = "Trilu", .doc = "upper or lower triangle of matrices, 0 elsewhere", .attrs = {{"upper", AttrType::integer}}, .in = {1, 2},
-         .out = {1, 1}, .movement = true, .infer = infer_trilu, .eval = eval_trilu, .define = define_trilu});
+  const AttrSpec blocksize{"blocksize", AttrType::integer, true}, mode{"mode", AttrType::string};
+  r.add({.name = "Transpose",
+         .doc = "axes in another order",
+         .attrs = {{"perm", AttrType::integers}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .movement = true,
+         .infer = infer_transpose,
+         .eval = eval_transpose,
+         .define = define_transpose});
+  r.add({.name = "Expand",
+         .doc = "broadcast to a shape",
+         .in = {2, 2},
+         .out = {1, 1},
+         .movement = true,
+         .shape_operands = {1},
+         .infer = infer_expand,
+         .eval = eval_expand,
+         .define = define_expand});
+  r.add({.name = "Tile",
+         .doc = "repeat along each axis",
+         .in = {2, 2},
+         .out = {1, 1},
+         .movement = true,
+         .shape_operands = {1},
+         .infer = infer_tile,
+         .eval = eval_tile,
+         .define = define_tile});
+  r.add({.name = "DepthToSpace",
+         .doc = "channels become squares of pixels",
+         .attrs = {blocksize, mode},
+         .in = {1, 1},
+         .out = {1, 1},
+         .movement = true,
+         .infer = infer_depth_to_space,
+         .eval = eval_depth_to_space,
+         .define = define_depth_to_space});
+  r.add({.name = "SpaceToDepth",
+         .doc = "squares of pixels become channels",
+         .attrs = {blocksize, mode},
+         .in = {1, 1},
+         .out = {1, 1},
+         .movement = true,
+         .infer = infer_space_to_depth,
+         .eval = eval_space_to_depth,
+         .define = define_space_to_depth});
+  r.add({.name = "Trilu",
+         .doc = "upper or lower triangle of matrices, 0 elsewhere",
+         .attrs = {{"upper", AttrType::integer}},
+         .in = {1, 2},
+         .out = {1, 1},
+         .movement = true,
+         .infer = infer_trilu,
+         .eval = eval_trilu,
+         .define = define_trilu});
 }
 
 }  // namespace fcc

@@ -16,6 +16,7 @@ struct StridedSide {
   std::vector<int64_t> strides;
 };
 // to[offset + i*strides] = from[offset + i*strides] for every i within extents. Elements move as bytes.
-void strided_copy(std::span<const int64_t> extents, Tensor& to, const StridedSide& to_side, const Tensor& from, const StridedSide& from_side);
+void strided_copy(std::span<const int64_t> extents, Tensor& to, const StridedSide& to_side, const Tensor& from,
+                  const StridedSide& from_side);
 
 }  // namespace fcc

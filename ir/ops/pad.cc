@@ -33,7 +33,8 @@ std::vector<AxisPad> axis_pads(size_t rank, const std::vector<SymExpr>& pads, co
   std::vector<AxisPad> out(rank);
   for (size_t d = 0; d < rank; ++d)
     for (size_t k = 0; k < n; ++k) {
-      const SymExpr axis = axes.empty() ? SymExpr(static_cast<int64_t>(k)) : wrap_negative(axes[k], static_cast<int64_t>(rank));
+      const SymExpr axis =
+          axes.empty() ? SymExpr(static_cast<int64_t>(k)) : wrap_negative(axes[k], static_cast<int64_t>(rank));
       out[d].begin = select_eq(axis, static_cast<int64_t>(d), pads[k], out[d].begin);
       out[d].end = select_eq(axis, static_cast<int64_t>(d), pads[n + k], out[d].end);
     }
@@ -43,13 +44,16 @@ std::vector<AxisPad> axis_pads(size_t rank, const std::vector<SymExpr>& pads, co
 Status check_pads(InferContext& c, const SymTensor& pads, const std::optional<SymTensor>& axes) {
   const size_t wanted = 2 * (axes ? axes->elements.size() : c.dims(0).size());
   if (pads.elements.size() != wanted)
-    return c.fail("pads has " + std::to_string(pads.elements.size()) + " entries, expected " + std::to_string(wanted), "give a begin for each axis, then an end for each");
+    return c.fail("pads has " + std::to_string(pads.elements.size()) + " entries, expected " + std::to_string(wanted),
+                  "give a begin for each axis, then an end for each");
   if (axes && axes->is_constant()) {
     FCC_TRY(auto distinct, normalize_axes(c, axes->constants(), c.rank(0), false));
   }
-  if (!mode_of(c.attrs)) return c.fail("mode is \"" + c.attrs.string("mode") + "\"", "mode is one of constant, edge, reflect, wrap");
+  if (!mode_of(c.attrs))
+    return c.fail("mode is \"" + c.attrs.string("mode") + "\"", "mode is one of constant, edge, reflect, wrap");
   if (c.has(2) && (c.dtype(2) != c.dtype(0) || c.rank(2) > 1))
-    return c.fail("constant_value is " + c.type(2).text() + ", expected one " + std::string(name(c.dtype(0))), "constant_value is a scalar of the operand's type");
+    return c.fail("constant_value is " + c.type(2).text() + ", expected one " + std::string(name(c.dtype(0))),
+                  "constant_value is a scalar of the operand's type");
   return {};
 }
 
@@ -60,16 +64,19 @@ Status infer_pad(InferContext& c) {
     FCC_TRY(axes, c.observe(3));
   }
   FCC_CHECKED(check_pads(c, pads, axes));
-  const std::vector<AxisPad> by_axis = axis_pads(c.dims(0).size(), pads.elements, axes ? axes->elements : std::vector<SymExpr>{});
+  const std::vector<AxisPad> by_axis =
+      axis_pads(c.dims(0).size(), pads.elements, axes ? axes->elements : std::vector<SymExpr>{});
   Dims dims;
   for (size_t d = 0; d < by_axis.size(); ++d) {
     const SymExpr& extent = c.dims(0)[d];
     const SymExpr left = by_axis[d].cropped(extent);
     dims.push_back(extent + by_axis[d].begin + by_axis[d].end);
     if (left.is_constant() && left.constant() < 0)
-      return c.fail("negative pads take more from axis " + std::to_string(d) + " than its extent " + extent.text(), "the extent left must be 0 or more");
+      return c.fail("negative pads take more from axis " + std::to_string(d) + " than its extent " + extent.text(),
+                    "the extent left must be 0 or more");
     if (*mode_of(c.attrs) != Mode::constant && left.is(0) && dims.back().provably_positive())
-      return c.fail("mode " + c.attrs.string("mode") + " has nothing to repeat along axis " + std::to_string(d), "pad an axis with at least one element");
+      return c.fail("mode " + c.attrs.string("mode") + " has nothing to repeat along axis " + std::to_string(d),
+                    "pad an axis with at least one element");
   }
   c.set(0, c.dtype(0), std::move(dims));
   return {};
@@ -78,10 +85,14 @@ Status infer_pad(InferContext& c) {
 // Source of position t, counted from the start of the cropped operand of extent n; -1 for the constant.
 int64_t source(Mode mode, int64_t t, int64_t n) {
   switch (mode) {
-    case Mode::constant: return t < 0 || t >= n ? -1 : t;
-    case Mode::edge: return std::clamp<int64_t>(t, 0, n - 1);
-    case Mode::wrap: return t - floor_divide(t, n) * n;
-    case Mode::reflect: break;
+    case Mode::constant:
+      return t < 0 || t >= n ? -1 : t;
+    case Mode::edge:
+      return std::clamp<int64_t>(t, 0, n - 1);
+    case Mode::wrap:
+      return t - floor_divide(t, n) * n;
+    case Mode::reflect:
+      break;
   }
   const int64_t period = 2 * (n - 1), m = t - floor_divide(t, period) * period;
   return period == 0 ? 0 : std::min(m, period - m);
@@ -94,7 +105,8 @@ struct SourceTable {
 SourceTable sources(const EvalContext& c) {
   const Mode mode = *mode_of(c.attrs);
   const auto& in = c.in[0]->shape();
-  const std::vector<AxisPad> pads = axis_pads(in.size(), numbers_of(*c.in[1]), c.has(3) ? numbers_of(*c.in[3]) : std::vector<SymExpr>{});
+  const std::vector<AxisPad> pads =
+      axis_pads(in.size(), numbers_of(*c.in[1]), c.has(3) ? numbers_of(*c.in[3]) : std::vector<SymExpr>{});
   const std::vector<int64_t> strides = strides_of(in);
   SourceTable table;
   for (size_t d = 0; d < in.size(); ++d) {
@@ -129,10 +141,14 @@ void pad_elements(EvalContext& c) {
 
 void eval_pad(EvalContext& c) {
   switch (byte_size(c.in[0]->dtype())) {
-    case 1: return pad_elements<uint8_t>(c);
-    case 2: return pad_elements<uint16_t>(c);
-    case 4: return pad_elements<uint32_t>(c);
-    default: return pad_elements<uint64_t>(c);
+    case 1:
+      return pad_elements<uint8_t>(c);
+    case 2:
+      return pad_elements<uint16_t>(c);
+    case 4:
+      return pad_elements<uint32_t>(c);
+    default:
+      return pad_elements<uint64_t>(c);
   }
 }
 
@@ -146,7 +162,8 @@ Expr source_expr(Mode mode, const Expr& t, const Expr& n) {
 
 Expr define_pad(DefineContext& c, size_t, Index index) {
   const Mode mode = *mode_of(*c.attrs);
-  const std::vector<AxisPad> pads = axis_pads(index.size(), known_elements(c, 1), c.has(3) ? known_elements(c, 3) : std::vector<SymExpr>{});
+  const std::vector<AxisPad> pads =
+      axis_pads(index.size(), known_elements(c, 1), c.has(3) ? known_elements(c, 3) : std::vector<SymExpr>{});
   std::vector<Expr> at;
   Expr guard = loop::boolean(true);
   for (size_t d = 0; d < index.size(); ++d) {
@@ -162,19 +179,29 @@ Expr define_pad(DefineContext& c, size_t, Index index) {
       at.push_back(t + loop::from_sym(crop));
       continue;
     }
-    if (!cropped.provably_positive()) c.fault_if(loop::lt(n, loop::index(1)), "Pad: there is nothing to repeat along axis " + std::to_string(d));
+    if (!cropped.provably_positive())
+      c.fault_if(loop::lt(n, loop::index(1)), "Pad: there is nothing to repeat along axis " + std::to_string(d));
     const bool crops_only = shift.is(0) && max(pads[d].end, 0).is(0);
     at.push_back((crops_only ? t : source_expr(mode, t, n)) + loop::from_sym(crop));
   }
   if (loop::is_constant(guard)) return c.in(0, at);
-  return c.in_guarded(0, at, guard, c.has(2) ? scalar_operand(c, 2) : loop::constant(loop::compute_type(c.dtype(0)), 0));
+  return c.in_guarded(0, at, guard,
+                      c.has(2) ? scalar_operand(c, 2) : loop::constant(loop::compute_type(c.dtype(0)), 0));
 }
 
 }  // namespace
 
 void register_pad(Registry& r) {
-  r.add({.name = "Pad", .doc = "more elements around (constant, edge, reflect, wrap), or fewer", .attrs = {{"mode", AttrType::string}}, .in = {2, 4},
-         .out = {1, 1}, .movement = true, .shape_operands = {1, 3}, .infer = infer_pad, .eval = eval_pad, .define = define_pad});
+  r.add({.name = "Pad",
+         .doc = "more elements around (constant, edge, reflect, wrap), or fewer",
+         .attrs = {{"mode", AttrType::string}},
+         .in = {2, 4},
+         .out = {1, 1},
+         .movement = true,
+         .shape_operands = {1, 3},
+         .infer = infer_pad,
+         .eval = eval_pad,
+         .define = define_pad});
 }
 
 }  // namespace fcc

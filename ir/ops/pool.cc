@@ -28,13 +28,15 @@ Status check_operand(InferContext& c) {
   const bool blocked = c.attrs.flag("blocked");
   const int64_t n = c.rank(0) - 2 - blocked;
   if (n < 1 || n > 3 || (blocked && (n != 2 || !c.dims(0).back().is(kChannelBlock))))
-    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 3 to 5", "the operand is [N,C,W], [N,C,H,W] or [N,C,D,H,W]");
+    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 3 to 5",
+                  "the operand is [N,C,W], [N,C,H,W] or [N,C,D,H,W]");
   return {};
 }
 
 Status check_float(InferContext& c) {
   if (is_float(c.dtype(0))) return {};
-  return c.fail("the operand is " + std::string(name(c.dtype(0))) + ", expected a floating-point type", "cast the operand to f32");
+  return c.fail("the operand is " + std::string(name(c.dtype(0))) + ", expected a floating-point type",
+                "cast the operand to f32");
 }
 
 Status set_pooled(InferContext& c) {
@@ -62,15 +64,18 @@ Status infer_max_pool(InferContext& c) {
 
 Status infer_float_pool(InferContext& c) {
   FCC_CHECKED(check_float(c));
-  if (c.attrs.integer("p", 2) < 1) return c.fail("p is " + std::to_string(c.attrs.integer("p")) + ", expected 1 or more");
+  if (c.attrs.integer("p", 2) < 1)
+    return c.fail("p is " + std::to_string(c.attrs.integer("p")) + ", expected 1 or more");
   return set_pooled(c);
 }
 
 Status infer_global(InferContext& c) {
   if (c.op.name != "GlobalMaxPool") FCC_CHECKED(check_float(c));
   if (c.rank(0) < 3 + c.attrs.flag("blocked"))
-    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 3 or more", "the operand is [N,C,spatial...]");
-  if (c.attrs.integer("p", 2) < 1) return c.fail("p is " + std::to_string(c.attrs.integer("p")) + ", expected 1 or more");
+    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 3 or more",
+                  "the operand is [N,C,spatial...]");
+  if (c.attrs.integer("p", 2) < 1)
+    return c.fail("p is " + std::to_string(c.attrs.integer("p")) + ", expected 1 or more");
   Dims dims = c.dims(0);
   const size_t n = spatial(c.attrs, dims).size();
   std::fill_n(dims.begin() + 2, n, SymExpr(1));
@@ -182,7 +187,8 @@ void eval_lp_pool(EvalContext& c) {
   const auto power = static_cast<double>(c.attrs.integer("p", 2));
   for_each_place(v, [&](int64_t flat, const Place& p) {
     double sum = 0;
-    p.for_each([&](int64_t i, int64_t, int64_t, int64_t) { sum += std::pow(std::fabs(c.in[0]->get_double(i)), power); });
+    p.for_each(
+        [&](int64_t i, int64_t, int64_t, int64_t) { sum += std::pow(std::fabs(c.in[0]->get_double(i)), power); });
     c.out[0].set_double(flat, std::pow(sum, 1 / power));
   });
 }
@@ -224,7 +230,9 @@ void eval_global_lp(EvalContext& c) {
 
 // ---- define -------------------------------------------------------------------------------------------------
 
-Expr number(DType t, double v) { return loop::constant(loop::compute_type(t), v); }
+Expr number(DType t, double v) {
+  return loop::constant(loop::compute_type(t), v);
+}
 
 // The operand at window position `at` of the result's index; `otherwise` in the padding.
 Expr load(DefineContext& c, const Window& w, Index index, Index at, const Expr& otherwise) {
@@ -279,7 +287,8 @@ Expr define_max_pool(DefineContext& c, size_t result, Index index) {
 // How many positions of the window at o count along an axis.
 Expr axis_count(const WindowAxis& a, const Expr& o, bool include_pad) {
   if (a.is_inside() || (include_pad && !a.partial)) return loop::index(a.kernel);
-  const Expr start = o * a.stride + loop::from_sym(-a.pad_begin), kernel = loop::index(a.kernel), step = loop::index(a.dilation);
+  const Expr start = o * a.stride + loop::from_sym(-a.pad_begin), kernel = loop::index(a.kernel),
+             step = loop::index(a.dilation);
   const auto before = [&](const Expr& bound) {  // window positions below a bound
     return clamp(floordiv(bound - start + (a.dilation - 1), step), loop::index(0), kernel);
   };
@@ -305,14 +314,16 @@ Expr to_power(const Expr& x, int64_t p) {
 }
 Expr to_root(const Expr& x, int64_t p) {
   if (p == 1) return x;
-  return p == 2 ? loop::unary(UnaryOp::sqrt, x) : loop::binary(BinaryOp::pow, x, loop::constant(x->type, 1.0 / static_cast<double>(p)));
+  return p == 2 ? loop::unary(UnaryOp::sqrt, x)
+                : loop::binary(BinaryOp::pow, x, loop::constant(x->type, 1.0 / static_cast<double>(p)));
 }
 
 Expr define_lp_pool(DefineContext& c, size_t, Index index) {
   const Window w = geometry(*c.attrs, c.dims(0));
   const int64_t p = c.attrs->integer("p", 2);
   const Expr zero = number(c.dtype(0), 0);
-  return to_root(reduce_window(c, ReduceOp::add, w, [&](Index at) { return to_power(load(c, w, index, at, zero), p); }), p);
+  return to_root(reduce_window(c, ReduceOp::add, w, [&](Index at) { return to_power(load(c, w, index, at, zero), p); }),
+                 p);
 }
 
 // Reduces body(element) over all spatial axes.
@@ -345,24 +356,68 @@ Expr define_global_lp(DefineContext& c, size_t, Index index) {
 
 void register_pool(Registry& r) {
   const AttrSpec blocked{"blocked", AttrType::integer}, p{"p", AttrType::integer};
-  const std::vector<AttrSpec> window{{"auto_pad", AttrType::string}, {"ceil_mode", AttrType::integer}, {"dilations", AttrType::integers},
-                                     {"kernel_shape", AttrType::integers, true}, {"pads", AttrType::integers}, {"strides", AttrType::integers}, blocked};
+  const std::vector<AttrSpec> window{{"auto_pad", AttrType::string},
+                                     {"ceil_mode", AttrType::integer},
+                                     {"dilations", AttrType::integers},
+                                     {"kernel_shape", AttrType::integers, true},
+                                     {"pads", AttrType::integers},
+                                     {"strides", AttrType::integers},
+                                     blocked};
   std::vector<AttrSpec> max = window, average = window, lp = window;
   max.push_back({"storage_order", AttrType::integer});
   average.push_back({"count_include_pad", AttrType::integer});
   lp.push_back(p);
-  r.add({.name = "MaxPool", .doc = "maximum over a window; second result: where it is", .attrs = max, .in = {1, 1}, .out = {1, 2},
-         .strategy = Strategy::window, .infer = infer_max_pool, .eval = eval_max_pool, .define = define_max_pool});
-  r.add({.name = "AveragePool", .doc = "mean over a window", .attrs = average, .in = {1, 1}, .out = {1, 1}, .strategy = Strategy::window,
-         .infer = infer_float_pool, .eval = eval_average_pool, .define = define_average_pool});
-  r.add({.name = "LpPool", .doc = "p-norm over a window", .attrs = lp, .in = {1, 1}, .out = {1, 1}, .strategy = Strategy::window,
-         .infer = infer_float_pool, .eval = eval_lp_pool, .define = define_lp_pool});
-  r.add({.name = "GlobalAveragePool", .doc = "mean over all spatial axes", .attrs = {blocked}, .in = {1, 1}, .out = {1, 1}, .infer = infer_global,
-         .eval = eval_global_average, .define = define_global_average});
-  r.add({.name = "GlobalMaxPool", .doc = "maximum over all spatial axes", .attrs = {blocked}, .in = {1, 1}, .out = {1, 1}, .infer = infer_global,
-         .eval = eval_global_max, .define = define_global_max});
-  r.add({.name = "GlobalLpPool", .doc = "p-norm over all spatial axes", .attrs = {blocked, p}, .in = {1, 1}, .out = {1, 1}, .infer = infer_global,
-         .eval = eval_global_lp, .define = define_global_lp});
+  r.add({.name = "MaxPool",
+         .doc = "maximum over a window; second result: where it is",
+         .attrs = max,
+         .in = {1, 1},
+         .out = {1, 2},
+         .strategy = Strategy::window,
+         .infer = infer_max_pool,
+         .eval = eval_max_pool,
+         .define = define_max_pool});
+  r.add({.name = "AveragePool",
+         .doc = "mean over a window",
+         .attrs = average,
+         .in = {1, 1},
+         .out = {1, 1},
+         .strategy = Strategy::window,
+         .infer = infer_float_pool,
+         .eval = eval_average_pool,
+         .define = define_average_pool});
+  r.add({.name = "LpPool",
+         .doc = "p-norm over a window",
+         .attrs = lp,
+         .in = {1, 1},
+         .out = {1, 1},
+         .strategy = Strategy::window,
+         .infer = infer_float_pool,
+         .eval = eval_lp_pool,
+         .define = define_lp_pool});
+  r.add({.name = "GlobalAveragePool",
+         .doc = "mean over all spatial axes",
+         .attrs = {blocked},
+         .in = {1, 1},
+         .out = {1, 1},
+         .infer = infer_global,
+         .eval = eval_global_average,
+         .define = define_global_average});
+  r.add({.name = "GlobalMaxPool",
+         .doc = "maximum over all spatial axes",
+         .attrs = {blocked},
+         .in = {1, 1},
+         .out = {1, 1},
+         .infer = infer_global,
+         .eval = eval_global_max,
+         .define = define_global_max});
+  r.add({.name = "GlobalLpPool",
+         .doc = "p-norm over all spatial axes",
+         .attrs = {blocked, p},
+         .in = {1, 1},
+         .out = {1, 1},
+         .infer = infer_global,
+         .eval = eval_global_lp,
+         .define = define_global_lp});
 }
 
 }  // namespace fcc

@@ -27,11 +27,11 @@ struct Fraction {
 };
 
 struct AxisMap {
-  size_t axis = 0, slot = 0;    // slot: position among the resized axes, which orders roi and scales
+  size_t axis = 0, slot = 0;  // slot: position among the resized axes, which orders roi and scales
   SymExpr in, out;
   Fraction scale;
   SymExpr num = 1, off = 0, den = 1;
-  bool exact = true;            // num, off, den and scale are valid
+  bool exact = true;  // num, off, den and scale are valid
   bool is_identity() const { return exact && num == den && off.is(0); }
 };
 
@@ -52,14 +52,16 @@ std::optional<Fraction> fraction_of(double s) {
   return std::nullopt;
 }
 
-std::string coordinates_of(const Attrs& attrs) { return attrs.string("coordinate_transformation_mode", "half_pixel"); }
+std::string coordinates_of(const Attrs& attrs) {
+  return attrs.string("coordinate_transformation_mode", "half_pixel");
+}
 
 // out == scale * in for every result of sizes; with scales, scale * in need not be whole.
 void set_coordinates(AxisMap& a, const std::string& mode) {
   const SymExpr &p = a.scale.p, &q = a.scale.q;
   if (mode == "asymmetric") {
     a.num = q, a.off = 0, a.den = p;
-  } else if (mode == "align_corners") {  // a result of one position has x = 0 only
+  } else if (mode == "align_corners") {          // a result of one position has x = 0 only
     const bool whole = p == a.out && q == a.in;  // scale * in is the extent itself
     const SymExpr den = whole ? a.out - 1 : a.in * p - q;
     a.num = whole ? a.in - 1 : (a.in - 1) * q, a.off = 0, a.den = max(den, 1);
@@ -91,7 +93,8 @@ Fraction common_scale(const std::vector<AxisMap>& maps, bool smallest) {
 using Fail = std::unexpected<Diagnostic>;
 
 Status apply_sizes(std::vector<AxisMap>& maps, const std::vector<SymExpr>& sizes, const std::string& policy) {
-  if (sizes.size() != maps.size()) return fail("sizes has " + std::to_string(sizes.size()) + " entries for " + std::to_string(maps.size()) + " axes");
+  if (sizes.size() != maps.size())
+    return fail("sizes has " + std::to_string(sizes.size()) + " entries for " + std::to_string(maps.size()) + " axes");
   for (AxisMap& a : maps) {
     a.out = sizes[a.slot];
     if (a.out.is_constant() && a.out.constant() < 0) return fail("sizes has the negative entry " + a.out.text());
@@ -108,7 +111,9 @@ Status apply_sizes(std::vector<AxisMap>& maps, const std::vector<SymExpr>& sizes
 }
 
 Status apply_scales(std::vector<AxisMap>& maps, const std::vector<double>& scales, bool keep_out) {
-  if (scales.size() != maps.size()) return fail("scales has " + std::to_string(scales.size()) + " entries for " + std::to_string(maps.size()) + " axes");
+  if (scales.size() != maps.size())
+    return fail("scales has " + std::to_string(scales.size()) + " entries for " + std::to_string(maps.size()) +
+                " axes");
   for (AxisMap& a : maps) {
     const auto f = fraction_of(scales[a.slot]);
     if (!f) return fail("scale " + std::to_string(scales[a.slot]) + " is not between 1e-6 and 1e6");
@@ -126,8 +131,8 @@ std::vector<double> known_scales(const Attrs& attrs, const SymTensor* operand) {
 }
 
 // The map of every resized axis. sizes: null when absent; scales: what is known of that operand.
-Result<std::vector<AxisMap>> axis_maps(const Attrs& attrs, const Dims& in, const SymTensor* scales_operand, bool has_scales,
-                                       const std::vector<SymExpr>* sizes) {
+Result<std::vector<AxisMap>> axis_maps(const Attrs& attrs, const Dims& in, const SymTensor* scales_operand,
+                                       bool has_scales, const std::vector<SymExpr>* sizes) {
   std::vector<int64_t> all(in.size());
   std::iota(all.begin(), all.end(), 0);
   const std::vector<int64_t> axes = attrs.integers("axes", all);
@@ -135,18 +140,25 @@ Result<std::vector<AxisMap>> axis_maps(const Attrs& attrs, const Dims& in, const
   for (size_t k = 0; k < axes.size(); ++k) {
     const auto rank = static_cast<int64_t>(in.size());
     const int64_t a = axes[k] < 0 ? axes[k] + rank : axes[k];
-    if (a < 0 || a >= rank) return fail("axis " + std::to_string(axes[k]) + " is out of range for rank " + std::to_string(rank));
+    if (a < 0 || a >= rank)
+      return fail("axis " + std::to_string(axes[k]) + " is out of range for rank " + std::to_string(rank));
     maps.push_back({.axis = static_cast<size_t>(a), .slot = k, .in = in[static_cast<size_t>(a)], .out = 0});
   }
   std::sort(maps.begin(), maps.end(), [](const AxisMap& a, const AxisMap& b) { return a.axis < b.axis; });
   for (size_t k = 1; k < maps.size(); ++k)
     if (maps[k].axis == maps[k - 1].axis) return fail("axis " + std::to_string(maps[k].axis) + " is named twice");
   const std::vector<double> scales = known_scales(attrs, scales_operand);
-  if (sizes) FCC_CHECKED(apply_sizes(maps, *sizes, has_scales ? "stretch" : attrs.string("keep_aspect_ratio_policy", "stretch")));
+  if (sizes)
+    FCC_CHECKED(
+        apply_sizes(maps, *sizes, has_scales ? "stretch" : attrs.string("keep_aspect_ratio_policy", "stretch")));
   if (!scales.empty()) FCC_CHECKED(apply_scales(maps, scales, sizes != nullptr));
   const bool crop = coordinates_of(attrs) == "tf_crop_and_resize";
   if (scales.empty() && !sizes)
-    return Fail(Diagnostic{.what = "its sizes depend on scales that are not known", .where = {}, .seen = {}, .hint = "make the scales a constant of the model, or give sizes", .more = {}});
+    return Fail(Diagnostic{.what = "its sizes depend on scales that are not known",
+                           .where = {},
+                           .seen = {},
+                           .hint = "make the scales a constant of the model, or give sizes",
+                           .more = {}});
   for (AxisMap& a : maps) {
     a.exact = !crop && (!scales.empty() || !has_scales);
     if (a.exact) set_coordinates(a, coordinates_of(attrs));
@@ -157,7 +169,8 @@ Result<std::vector<AxisMap>> axis_maps(const Attrs& attrs, const Dims& in, const
 // ---- infer --------------------------------------------------------------------------------------------------
 
 Status check_modes(InferContext& c) {
-  const auto one_of = [&](std::string_view attr, std::string_view otherwise, std::initializer_list<std::string_view> known) -> Status {
+  const auto one_of = [&](std::string_view attr, std::string_view otherwise,
+                          std::initializer_list<std::string_view> known) -> Status {
     const std::string v = c.attrs.string(attr, otherwise);
     std::string list;
     for (std::string_view k : known) {
@@ -168,8 +181,10 @@ Status check_modes(InferContext& c) {
   };
   FCC_CHECKED(one_of("mode", "nearest", {"nearest", "linear", "cubic"}));
   FCC_CHECKED(one_of("coordinate_transformation_mode", "half_pixel",
-                     {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"}));
-  FCC_CHECKED(one_of("nearest_mode", "round_prefer_floor", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}));
+                     {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+                      "tf_crop_and_resize", "tf_half_pixel_for_nn"}));
+  FCC_CHECKED(
+      one_of("nearest_mode", "round_prefer_floor", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}));
   FCC_CHECKED(one_of("keep_aspect_ratio_policy", "stretch", {"stretch", "not_larger", "not_smaller"}));
   if (coordinates_of(c.attrs) == "tf_crop_and_resize" && (!c.has(1) || !c.has(3)))
     return c.fail("tf_crop_and_resize needs roi and sizes", "give the operand roi, and sizes instead of scales");
@@ -187,7 +202,8 @@ Status infer_resize(InferContext& c) {
   if (!maps) return c.fail(maps.error().what, maps.error().hint);
   Dims dims = c.dims(0);
   for (const AxisMap& a : *maps) {
-    if (a.in.is(0) && a.out.provably_positive()) return c.fail("axis " + std::to_string(a.axis) + " has no element to interpolate");
+    if (a.in.is(0) && a.out.provably_positive())
+      return c.fail("axis " + std::to_string(a.axis) + " has no element to interpolate");
     dims[a.axis] = a.out;
   }
   c.set(0, c.dtype(0), std::move(dims));
@@ -196,21 +212,29 @@ Status infer_resize(InferContext& c) {
 
 // ---- coordinates in floats: the same formula over double and over expressions ---------------------------------
 
-double number_like(double, double v) { return v; }
-Expr number_like(const Expr& e, double v) { return loop::constant(e->type, v); }
-double when_at_most_one(double n, double then, double otherwise) { return n <= 1 ? then : otherwise; }
+double number_like(double, double v) {
+  return v;
+}
+Expr number_like(const Expr& e, double v) {
+  return loop::constant(e->type, v);
+}
+double when_at_most_one(double n, double then, double otherwise) {
+  return n <= 1 ? then : otherwise;
+}
 Expr when_at_most_one(const Expr& n, const Expr& then, const Expr& otherwise) {
   return loop::select(loop::binary(BinaryOp::le, n, number_like(n, 1)), then, otherwise);
 }
 
 template <class N>
-N coordinate(const std::string& mode, const N& x, const N& scale, const N& in, const N& out, const N& start, const N& end) {
+N coordinate(const std::string& mode, const N& x, const N& scale, const N& in, const N& out, const N& start,
+             const N& end) {
   const N zero = number_like(x, 0), one = number_like(x, 1), half = number_like(x, 0.5);
   const N width = scale * in;
   if (mode == "asymmetric") return x / scale;
   if (mode == "align_corners") return when_at_most_one(width, zero, x * (in - one) / (width - one));
   if (mode == "tf_crop_and_resize")
-    return when_at_most_one(out, half * (start + end) * (in - one), start * (in - one) + x * (end - start) * (in - one) / (out - one));
+    return when_at_most_one(out, half * (start + end) * (in - one),
+                            start * (in - one) + x * (end - start) * (in - one) / (out - one));
   if (mode == "tf_half_pixel_for_nn") return (x + half) / scale;
   const N half_pixel = (x + half) / scale - half;
   if (mode == "pytorch_half_pixel") return when_at_most_one(out, zero, half_pixel);
@@ -229,8 +253,12 @@ struct Filter {
 
 Filter filter_of(const Attrs& attrs) {
   const std::string mode = attrs.string("mode", "nearest");
-  return {mode == "nearest", mode == "cubic", attrs.flag("antialias") && mode != "nearest", attrs.flag("exclude_outside"),
-          attrs.number("cubic_coeff_a", -0.75), attrs.string("nearest_mode", "round_prefer_floor")};
+  return {mode == "nearest",
+          mode == "cubic",
+          attrs.flag("antialias") && mode != "nearest",
+          attrs.flag("exclude_outside"),
+          attrs.number("cubic_coeff_a", -0.75),
+          attrs.string("nearest_mode", "round_prefer_floor")};
 }
 
 double weight_at(const Filter& f, double distance) {
@@ -279,11 +307,14 @@ std::vector<Taps> axis_taps(const EvalContext& c, const AxisMap& a, const Filter
       all.push_back(taps_at(f, whole, static_cast<double>(t - whole * den) / static_cast<double>(den), scale, in));
       continue;
     }
-    const auto element = [&](size_t k, size_t i, double otherwise) { return c.has(k) ? c.in[k]->get_double(static_cast<int64_t>(i)) : otherwise; };
+    const auto element = [&](size_t k, size_t i, double otherwise) {
+      return c.has(k) ? c.in[k]->get_double(static_cast<int64_t>(i)) : otherwise;
+    };
     const auto n = c.has(1) ? static_cast<size_t>(c.in[1]->elements() / 2) : 0;
     const double scale = element(2, a.slot, static_cast<double>(out) / static_cast<double>(in));
     const std::string mode = coordinates_of(c.attrs);
-    const double at = coordinate<double>(mode, static_cast<double>(x), scale, static_cast<double>(in), static_cast<double>(out), element(1, a.slot, 0), element(1, n + a.slot, 1));
+    const double at = coordinate<double>(mode, static_cast<double>(x), scale, static_cast<double>(in),
+                                         static_cast<double>(out), element(1, a.slot, 0), element(1, n + a.slot, 1));
     const double whole = std::floor(std::clamp(at, -1e15, 1e15));
     all.push_back(taps_at(f, static_cast<int64_t>(whole), at - whole, scale, in));
     all.back().outside = mode == "tf_crop_and_resize" && (at < 0 || at > static_cast<double>(in - 1));
@@ -292,8 +323,10 @@ std::vector<Taps> axis_taps(const EvalContext& c, const AxisMap& a, const Filter
 }
 
 // Interpolates along one axis.
-std::vector<double> resize_axis(const std::vector<double>& x, std::vector<int64_t>& shape, size_t axis, const std::vector<Taps>& taps, double outside) {
-  const int64_t inner = product(std::span(shape).subspan(axis + 1)), outer = product(std::span(shape).first(axis)), in = shape[axis];
+std::vector<double> resize_axis(const std::vector<double>& x, std::vector<int64_t>& shape, size_t axis,
+                                const std::vector<Taps>& taps, double outside) {
+  const int64_t inner = product(std::span(shape).subspan(axis + 1)), outer = product(std::span(shape).first(axis)),
+                in = shape[axis];
   const auto out = static_cast<int64_t>(taps.size());
   shape[axis] = out;
   std::vector<double> y(static_cast<size_t>(outer * out * inner));
@@ -314,14 +347,17 @@ void eval_resize(EvalContext& c) {
   std::optional<std::vector<SymExpr>> sizes;
   if (c.has(3)) sizes = numbers_of(*c.in[3]);
   std::optional<SymTensor> scales;  // whole scales given as an operand are exact too, as infer sees them
-  if (c.has(2) && std::ranges::all_of(c.in[2]->to_doubles(), [](double s) { return s == std::floor(s); })) scales = SymTensor{1, numbers_of(*c.in[2])};
-  const auto maps = axis_maps(c.attrs, c.in[0]->type().dims, scales ? &*scales : nullptr, c.has(2) || c.attrs.has("scales"), sizes ? &*sizes : nullptr);
+  if (c.has(2) && std::ranges::all_of(c.in[2]->to_doubles(), [](double s) { return s == std::floor(s); }))
+    scales = SymTensor{1, numbers_of(*c.in[2])};
+  const auto maps = axis_maps(c.attrs, c.in[0]->type().dims, scales ? &*scales : nullptr,
+                              c.has(2) || c.attrs.has("scales"), sizes ? &*sizes : nullptr);
   FCC_CHECK(maps, "{}", maps.error().what);
   const Filter f = filter_of(c.attrs);
   std::vector<int64_t> shape = c.in[0]->shape();
   std::vector<double> x = c.in[0]->to_doubles();
   for (const AxisMap& a : *maps)
-    if (!a.is_identity()) x = resize_axis(x, shape, a.axis, axis_taps(c, a, f), c.attrs.number("extrapolation_value", 0));
+    if (!a.is_identity())
+      x = resize_axis(x, shape, a.axis, axis_taps(c, a, f), c.attrs.number("extrapolation_value", 0));
   for (size_t i = 0; i < x.size(); ++i) c.out[0].set_double(static_cast<int64_t>(i), x[i]);
 }
 
@@ -329,15 +365,16 @@ void eval_resize(EvalContext& c) {
 
 // Where a position of the result falls along one axis.
 struct Spot {
-  Expr whole, ratio;     // coordinate = whole + ratio
-  Expr numerator, den;   // exact: coordinate = numerator / den
-  Expr shrink, first;    // antialias: min(scale, 1); the first tap, counted from whole
-  Expr outside;          // tf_crop_and_resize: null when it cannot be
+  Expr whole, ratio;    // coordinate = whole + ratio
+  Expr numerator, den;  // exact: coordinate = numerator / den
+  Expr shrink, first;   // antialias: min(scale, 1); the first tap, counted from whole
+  Expr outside;         // tf_crop_and_resize: null when it cannot be
 };
 
 class Interpolation {
  public:
-  Interpolation(DefineContext& c, std::vector<AxisMap> maps, Index index) : c_(c), maps_(std::move(maps)), at_(index.begin(), index.end()) {
+  Interpolation(DefineContext& c, std::vector<AxisMap> maps, Index index)
+      : c_(c), maps_(std::move(maps)), at_(index.begin(), index.end()) {
     std::erase_if(maps_, [](const AxisMap& a) { return a.is_identity(); });
     type_ = loop::compute_type(c.dtype(0));
     if (!is_float(type_) && !filter_.nearest) type_ = DType::f32;
@@ -378,7 +415,8 @@ class Interpolation {
       const Expr at = loop::from_sym(i);
       return c_.has(k) ? f64(c_.in(k, {&at, 1})) : otherwise;
     };
-    const Expr in = f64(loop::from_sym(a.in)), out = f64(loop::from_sym(a.out)), zero = loop::constant(DType::f64, 0), one = loop::constant(DType::f64, 1);
+    const Expr in = f64(loop::from_sym(a.in)), out = f64(loop::from_sym(a.out)), zero = loop::constant(DType::f64, 0),
+               one = loop::constant(DType::f64, 1);
     const auto slot = static_cast<int64_t>(a.slot);
     const SymExpr n = c_.has(1) && !c_.dims(1).empty() ? floordiv(c_.dims(1)[0], 2) : SymExpr(0);
     const Expr scale = element(2, slot, out / in);
@@ -392,7 +430,10 @@ class Interpolation {
     if (!filter_.antialias) return s;
     const Expr shrink = loop::min(scale, one);
     s.shrink = loop::cast(type_, shrink);
-    s.first = loop::cast(DType::i64, loop::unary(UnaryOp::floor, loop::constant(DType::f64, -static_cast<double>(filter_.support())) / shrink)) + 1;
+    s.first = loop::cast(DType::i64,
+                         loop::unary(UnaryOp::floor,
+                                     loop::constant(DType::f64, -static_cast<double>(filter_.support())) / shrink)) +
+              1;
     return s;
   }
 
@@ -462,8 +503,11 @@ class Interpolation {
     const AxisMap& a = maps_[k];
     const Spot s = spots_[k];
     const Expr taps = loop::index(2) - s.first * 2;
-    const Expr sum = c_.reduce(loop::ReduceOp::add, "tap", taps, [&](Expr t) { return at_tap(k, s.whole + s.first + t) * tap_weight(a, s, s.first + t); });
-    const Expr total = c_.reduce(loop::ReduceOp::add, "tap", taps, [&](Expr t) { return tap_weight(a, s, s.first + t); });
+    const Expr sum = c_.reduce(loop::ReduceOp::add, "tap", taps, [&](Expr t) {
+      return at_tap(k, s.whole + s.first + t) * tap_weight(a, s, s.first + t);
+    });
+    const Expr total =
+        c_.reduce(loop::ReduceOp::add, "tap", taps, [&](Expr t) { return tap_weight(a, s, s.first + t); });
     return sum / total;
   }
 
@@ -476,7 +520,8 @@ class Interpolation {
 };
 
 Expr define_resize(DefineContext& c, size_t, Index index) {
-  const auto maps = axis_maps(*c.attrs, c.dims(0), c.has(2) ? c.contents[2] : nullptr, c.has(2) || c.attrs->has("scales"), c.has(3) ? &known_elements(c, 3) : nullptr);
+  const auto maps = axis_maps(*c.attrs, c.dims(0), c.has(2) ? c.contents[2] : nullptr,
+                              c.has(2) || c.attrs->has("scales"), c.has(3) ? &known_elements(c, 3) : nullptr);
   FCC_CHECK(maps, "{}", maps.error().what);
   return Interpolation(c, *maps, index).value();
 }
@@ -502,7 +547,8 @@ void canonicalize_resize(GraphBuilder& b, std::vector<ValueId>& in, Attrs& attrs
   if (in[3] != kNoValue || (known && !crop)) return;
   ValueId shape = b("Shape", {in[0]});
   const AttrValue* axes = attrs.find("axes");
-  if (const auto* list = axes ? std::get_if<std::vector<int64_t>>(axes) : nullptr) shape = b("Gather", {shape, b.ints(*list)});
+  if (const auto* list = axes ? std::get_if<std::vector<int64_t>>(axes) : nullptr)
+    shape = b("Gather", {shape, b.ints(*list)});
   ValueId size = b("Mul", {b("Cast", {shape}, {{"to", DType::f32}}), scales});
   if (crop && in[1] != kNoValue) {
     const std::vector<ValueId> ends = b.many("Split", {in[1]}, {{"axis", int64_t{0}}, {"num_outputs", int64_t{2}}}, 2);
@@ -513,11 +559,24 @@ void canonicalize_resize(GraphBuilder& b, std::vector<ValueId>& in, Attrs& attrs
 }
 
 void register_resize(Registry& r) {
-  r.add({.name = "Resize", .doc = "interpolated to other extents; operands x, roi, scales, sizes",
-         .attrs = {{"antialias", AttrType::integer}, {"axes", AttrType::integers}, {"coordinate_transformation_mode", AttrType::string},
-                   {"cubic_coeff_a", AttrType::number}, {"exclude_outside", AttrType::integer}, {"extrapolation_value", AttrType::number},
-                   {"keep_aspect_ratio_policy", AttrType::string}, {"mode", AttrType::string}, {"nearest_mode", AttrType::string}, {"scales", AttrType::numbers}},
-         .in = {1, 4}, .out = {1, 1}, .shape_operands = {3}, .infer = infer_resize, .eval = eval_resize, .define = define_resize});
+  r.add({.name = "Resize",
+         .doc = "interpolated to other extents; operands x, roi, scales, sizes",
+         .attrs = {{"antialias", AttrType::integer},
+                   {"axes", AttrType::integers},
+                   {"coordinate_transformation_mode", AttrType::string},
+                   {"cubic_coeff_a", AttrType::number},
+                   {"exclude_outside", AttrType::integer},
+                   {"extrapolation_value", AttrType::number},
+                   {"keep_aspect_ratio_policy", AttrType::string},
+                   {"mode", AttrType::string},
+                   {"nearest_mode", AttrType::string},
+                   {"scales", AttrType::numbers}},
+         .in = {1, 4},
+         .out = {1, 1},
+         .shape_operands = {3},
+         .infer = infer_resize,
+         .eval = eval_resize,
+         .define = define_resize});
 }
 
 }  // namespace fcc

@@ -30,7 +30,9 @@ bool reads_data(const SymExpr& e) {
   return std::any_of(s.begin(), s.end(), [](const std::string& n) { return n.starts_with('$'); });
 }
 
-SymExpr wrap_negative(const SymExpr& e, const SymExpr& extent) { return select_lt(e, 0, e + extent, e); }
+SymExpr wrap_negative(const SymExpr& e, const SymExpr& extent) {
+  return select_lt(e, 0, e + extent, e);
+}
 
 SymExpr product(std::span<const SymExpr> dims) {
   SymExpr p = 1;
@@ -46,13 +48,22 @@ Expr scalar_operand(DefineContext& c, size_t k) {
 Expr select_element(std::span<const SymExpr> elements, const Expr& index) {
   if (elements.empty()) return loop::index(0);
   Expr e = loop::from_sym(elements.back());
-  for (size_t i = elements.size() - 1; i-- > 0;) e = loop::select(loop::eq(index, loop::index(static_cast<int64_t>(i))), loop::from_sym(elements[i]), e);
+  for (size_t i = elements.size() - 1; i-- > 0;)
+    e = loop::select(loop::eq(index, loop::index(static_cast<int64_t>(i))), loop::from_sym(elements[i]), e);
   return e;
 }
 
-Expr clamp(Expr e, Expr lo, Expr hi) { return loop::min(loop::max(std::move(e), std::move(lo)), std::move(hi)); }
+Expr clamp(Expr e, Expr lo, Expr hi) {
+  return loop::min(loop::max(std::move(e), std::move(lo)), std::move(hi));
+}
 
-Expr in_range(const Expr& e, const Expr& extent) { return loop::both(loop::ge(e, loop::index(0)), loop::lt(e, extent)); }
+Expr in_range(const Expr& e, const Expr& extent) {
+  return loop::both(loop::ge(e, loop::index(0)), loop::lt(e, extent));
+}
+
+void assume_equal(InferContext& c, const SymExpr& a, const SymExpr& b) {
+  if (!(a == b)) c.assumed_equal.emplace_back(a, b);
+}
 
 void pass_content(InferContext& c, size_t result) {
   const SymTensor* content = c.content(0);
@@ -86,15 +97,21 @@ void eval_shape(EvalContext& c) {
   for (size_t i = 0; i < part.size(); ++i) c.out[0].set_int(static_cast<int64_t>(i), part[i].constant());
 }
 
-Expr define_shape(DefineContext& c, size_t, Index index) { return select_element(shape_part(*c.attrs, c.dims(0)), index[0]); }
+Expr define_shape(DefineContext& c, size_t, Index index) {
+  return select_element(shape_part(*c.attrs, c.dims(0)), index[0]);
+}
 
 Status infer_size(InferContext& c) {
   c.set(0, DType::i64, {});
   c.set_content(0, {0, {c.type(0).elements()}});
   return {};
 }
-void eval_size(EvalContext& c) { c.out[0].set_int(0, c.in[0]->elements()); }
-Expr define_size(DefineContext& c, size_t, Index) { return loop::from_sym(c.in_types[0]->elements()); }
+void eval_size(EvalContext& c) {
+  c.out[0].set_int(0, c.in[0]->elements());
+}
+Expr define_size(DefineContext& c, size_t, Index) {
+  return loop::from_sym(c.in_types[0]->elements());
+}
 
 // ---- ConstantOfShape ----------------------------------------------------------------------------------------
 
@@ -106,7 +123,8 @@ Tensor fill_value(const Attrs& attrs) {
 Result<Dims> dims_from(InferContext& c, size_t k) {
   FCC_TRY(SymTensor shape, c.observe(k));
   for (const SymExpr& e : shape.elements)
-    if (e.is_constant() && e.constant() < 0) return c.fail("asks for the negative extent " + e.text(), "extents must be 0 or more");
+    if (e.is_constant() && e.constant() < 0)
+      return c.fail("asks for the negative extent " + e.text(), "extents must be 0 or more");
   return shape.elements;
 }
 
@@ -114,11 +132,13 @@ Status infer_constant_of_shape(InferContext& c) {
   const Tensor value = fill_value(c.attrs);
   if (value.elements() != 1) return c.fail("value has " + std::to_string(value.elements()) + " elements, expected 1");
   FCC_TRY(Dims dims, dims_from(c, 0));
-  const bool small = dims.empty() || (dims.size() == 1 && dims[0].is_constant() && dims[0].constant() <= kMaxSymElements);
+  const bool small =
+      dims.empty() || (dims.size() == 1 && dims[0].is_constant() && dims[0].constant() <= kMaxSymElements);
   const double v = value.get_double(0);
   if (small && std::abs(v) < 9e15 && v == std::trunc(v)) {
     const int64_t n = dims.empty() ? 1 : dims[0].constant();
-    c.set_content(0, {static_cast<int64_t>(dims.size()), std::vector<SymExpr>(static_cast<size_t>(n), static_cast<int64_t>(v))});
+    c.set_content(
+        0, {static_cast<int64_t>(dims.size()), std::vector<SymExpr>(static_cast<size_t>(n), static_cast<int64_t>(v))});
   }
   c.set(0, value.dtype(), std::move(dims));
   return {};
@@ -135,12 +155,16 @@ Expr number_expr(const Tensor& t) {
   return is_float(type) ? loop::constant(type, t.get_double(0)) : loop::constant_int(type, t.get_int(0));
 }
 
-Expr define_constant_of_shape(DefineContext& c, size_t, Index) { return number_expr(fill_value(*c.attrs)); }
+Expr define_constant_of_shape(DefineContext& c, size_t, Index) {
+  return number_expr(fill_value(*c.attrs));
+}
 
 // ---- Range --------------------------------------------------------------------------------------------------
 
 // ceil((limit - start) / delta) = -floor((start - limit) / delta), 0 when the walk leads away from the limit.
-SymExpr range_extent(const SymExpr& start, const SymExpr& limit, const SymExpr& delta) { return max(-floordiv(start - limit, delta), 0); }
+SymExpr range_extent(const SymExpr& start, const SymExpr& limit, const SymExpr& delta) {
+  return max(-floordiv(start - limit, delta), 0);
+}
 
 Result<SymExpr> infer_range_length(InferContext& c) {
   if (c.has(3)) {
@@ -150,7 +174,8 @@ Result<SymExpr> infer_range_length(InferContext& c) {
   std::vector<SymExpr> x;
   for (size_t k = 0; k < 3; ++k) {
     if (!c.content(k) && is_float(c.dtype(k)))
-      return c.fail("its length depends on numbers that are not whole or not known", "give the length as a fourth operand");
+      return c.fail("its length depends on numbers that are not whole or not known",
+                    "give the length as a fourth operand");
     FCC_TRY(SymTensor t, c.observe(k));
     if (t.elements.size() != 1) return c.fail("operand " + std::to_string(k) + " must be one number");
     x.push_back(t.elements[0]);
@@ -161,12 +186,14 @@ Result<SymExpr> infer_range_length(InferContext& c) {
 
 Status infer_range(InferContext& c) {
   for (size_t k = 1; k < 3; ++k)
-    if (c.dtype(k) != c.dtype(0)) return c.fail("start, limit and delta have different element types", "give them one element type");
+    if (c.dtype(k) != c.dtype(0))
+      return c.fail("start, limit and delta have different element types", "give them one element type");
   FCC_TRY(SymExpr n, infer_range_length(c));
   c.set(0, c.dtype(0), {n});
   if (!n.is_constant() || n.constant() > kMaxSymElements || !c.content(0) || !c.content(2)) return {};
   SymTensor s{1, {}};
-  for (int64_t i = 0; i < n.constant(); ++i) s.elements.push_back(c.content(0)->elements[0] + c.content(2)->elements[0] * i);
+  for (int64_t i = 0; i < n.constant(); ++i)
+    s.elements.push_back(c.content(0)->elements[0] + c.content(2)->elements[0] * i);
   c.set_content(0, std::move(s));
   return {};
 }
@@ -175,11 +202,13 @@ void eval_range(EvalContext& c) {
   Tensor& out = c.out[0];
   for (int64_t i = 0; i < out.elements(); ++i) {
     if (out.dtype() == DType::f32) {
-      out.as<float>()[static_cast<size_t>(i)] = c.in[0]->as<float>()[0] + static_cast<float>(i) * c.in[2]->as<float>()[0];
+      out.as<float>()[static_cast<size_t>(i)] =
+          c.in[0]->as<float>()[0] + static_cast<float>(i) * c.in[2]->as<float>()[0];
     } else if (is_float(out.dtype())) {
       out.set_double(i, c.in[0]->get_double(0) + static_cast<double>(i) * c.in[2]->get_double(0));
     } else {  // unsigned: wraps without overflow
-      out.set_int(i, static_cast<int64_t>(static_cast<uint64_t>(c.in[0]->get_int(0)) + static_cast<uint64_t>(i) * static_cast<uint64_t>(c.in[2]->get_int(0))));
+      out.set_int(i, static_cast<int64_t>(static_cast<uint64_t>(c.in[0]->get_int(0)) +
+                                          static_cast<uint64_t>(i) * static_cast<uint64_t>(c.in[2]->get_int(0))));
     }
   }
 }
@@ -195,7 +224,8 @@ Expr define_range(DefineContext& c, size_t, Index index) {
 // ---- EyeLike ------------------------------------------------------------------------------------------------
 
 Status infer_eye_like(InferContext& c) {
-  if (c.rank(0) != 2) return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 2", "EyeLike makes a matrix");
+  if (c.rank(0) != 2)
+    return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 2", "EyeLike makes a matrix");
   c.set(0, c.attrs.dtype("dtype", c.dtype(0)), c.dims(0));
   return {};
 }
@@ -208,7 +238,8 @@ void eval_eye_like(EvalContext& c) {
 
 Expr define_eye_like(DefineContext& c, size_t, Index index) {
   const DType type = loop::compute_type(c.out_types[0]->dtype);
-  return loop::select(loop::eq(index[0] + c.attrs->integer("k", 0), index[1]), loop::constant(type, 1), loop::constant(type, 0));
+  return loop::select(loop::eq(index[0] + c.attrs->integer("k", 0), index[1]), loop::constant(type, 1),
+                      loop::constant(type, 0));
 }
 
 // ---- OneHot -------------------------------------------------------------------------------------------------
@@ -221,7 +252,8 @@ size_t one_hot_axis(const Attrs& attrs, int64_t indices_rank) {
 Status infer_one_hot(InferContext& c) {
   FCC_TRY(SymTensor depth, c.observe(1));
   if (depth.elements.size() != 1) return c.fail("depth must be one number");
-  if (depth.elements[0].is_constant() && depth.elements[0].constant() < 0) return c.fail("depth is " + depth.elements[0].text() + ", expected 0 or more");
+  if (depth.elements[0].is_constant() && depth.elements[0].constant() < 0)
+    return c.fail("depth is " + depth.elements[0].text() + ", expected 0 or more");
   if (c.rank(2) != 1 || (c.dims(2)[0].is_constant() && !c.dims(2)[0].is(2)))
     return c.fail("values is " + c.type(2).text() + ", expected two elements", "values is [off value, on value]");
   FCC_TRY(int64_t axis, c.axis(c.attrs.integer("axis", -1), c.rank(0) + 1));
@@ -235,7 +267,8 @@ Status infer_one_hot(InferContext& c) {
 void eval_one_hot(EvalContext& c) {
   const auto axis = static_cast<int64_t>(one_hot_axis(c.attrs, c.in[0]->rank()));
   const auto& shape = c.out[0].shape();
-  const int64_t depth = shape[static_cast<size_t>(axis)], inner = product(std::span(shape).subspan(static_cast<size_t>(axis) + 1));
+  const int64_t depth = shape[static_cast<size_t>(axis)],
+                inner = product(std::span(shape).subspan(static_cast<size_t>(axis) + 1));
   const int64_t rest = depth ? c.out[0].elements() / depth : 0;
   const StridedSide still{0, {0}};
   strided_copy(std::vector<int64_t>{c.out[0].elements()}, c.out[0], {0, {1}}, *c.in[2], still);
@@ -273,18 +306,58 @@ ValueId range_length(GraphBuilder& b, ValueId start, ValueId limit, ValueId delt
 
 void register_shape(Registry& r) {
   const AttrSpec axis{"axis", AttrType::integer};
-  r.add({.name = "Shape", .doc = "the operand's extents from `start` to `end`", .attrs = {{"start", AttrType::integer}, {"end", AttrType::integer}},
-         .in = {1, 1}, .out = {1, 1}, .shape_operands = {0}, .infer = infer_shape, .eval = eval_shape, .define = define_shape});
-  r.add({.name = "Size", .doc = "the operand's number of elements", .in = {1, 1}, .out = {1, 1}, .shape_operands = {0}, .infer = infer_size,
-         .eval = eval_size, .define = define_size});
-  r.add({.name = "ConstantOfShape", .doc = "one value everywhere", .attrs = {{"value", AttrType::tensor}}, .in = {1, 1}, .out = {1, 1},
-         .shape_operands = {0}, .infer = infer_constant_of_shape, .eval = eval_constant_of_shape, .define = define_constant_of_shape});
-  r.add({.name = "Range", .doc = "start, start+delta, ... before limit; the length may be given as a fourth operand", .in = {3, 4}, .out = {1, 1},
-         .shape_operands = {0, 1, 2, 3}, .infer = infer_range, .eval = eval_range, .define = define_range});
-  r.add({.name = "EyeLike", .doc = "ones on the k-th diagonal", .attrs = {{"dtype", AttrType::dtype}, {"k", AttrType::integer}}, .in = {1, 1},
-         .out = {1, 1}, .shape_operands = {0}, .infer = infer_eye_like, .eval = eval_eye_like, .define = define_eye_like});
-  r.add({.name = "OneHot", .doc = "values[1] where the index along `axis` is the operand's, values[0] elsewhere", .attrs = {axis}, .in = {3, 3},
-         .out = {1, 1}, .shape_operands = {1}, .infer = infer_one_hot, .eval = eval_one_hot, .define = define_one_hot});
+  r.add({.name = "Shape",
+         .doc = "the operand's extents from `start` to `end`",
+         .attrs = {{"start", AttrType::integer}, {"end", AttrType::integer}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .shape_operands = {0},
+         .infer = infer_shape,
+         .eval = eval_shape,
+         .define = define_shape});
+  r.add({.name = "Size",
+         .doc = "the operand's number of elements",
+         .in = {1, 1},
+         .out = {1, 1},
+         .shape_operands = {0},
+         .infer = infer_size,
+         .eval = eval_size,
+         .define = define_size});
+  r.add({.name = "ConstantOfShape",
+         .doc = "one value everywhere",
+         .attrs = {{"value", AttrType::tensor}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .shape_operands = {0},
+         .infer = infer_constant_of_shape,
+         .eval = eval_constant_of_shape,
+         .define = define_constant_of_shape});
+  r.add({.name = "Range",
+         .doc = "start, start+delta, ... before limit; the length may be given as a fourth operand",
+         .in = {3, 4},
+         .out = {1, 1},
+         .shape_operands = {0, 1, 2, 3},
+         .infer = infer_range,
+         .eval = eval_range,
+         .define = define_range});
+  r.add({.name = "EyeLike",
+         .doc = "ones on the k-th diagonal",
+         .attrs = {{"dtype", AttrType::dtype}, {"k", AttrType::integer}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .shape_operands = {0},
+         .infer = infer_eye_like,
+         .eval = eval_eye_like,
+         .define = define_eye_like});
+  r.add({.name = "OneHot",
+         .doc = "values[1] where the index along `axis` is the operand's, values[0] elsewhere",
+         .attrs = {axis},
+         .in = {3, 3},
+         .out = {1, 1},
+         .shape_operands = {1},
+         .infer = infer_one_hot,
+         .eval = eval_one_hot,
+         .define = define_one_hot});
 }
 
 }  // namespace fcc

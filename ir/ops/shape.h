@@ -25,6 +25,9 @@ loop::Expr clamp(loop::Expr e, loop::Expr lo, loop::Expr hi);
 // 0 <= e < extent, leaving out what cannot fail.
 loop::Expr in_range(const loop::Expr& e, const loop::Expr& extent);
 
+// What only a run can tell: the model checks it before it computes.
+void assume_equal(InferContext&, const SymExpr& a, const SymExpr& b);
+
 // Hands on what is known of operand 0's elements to a result of rank 0 or 1 with the same elements.
 void pass_content(InferContext&, size_t result = 0);
 

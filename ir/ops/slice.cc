@@ -43,10 +43,12 @@ Status infer_concat(InferContext& c) {
       if (d == a) {
         dims[d] = dims[d] + e;
       } else if (dims[d].is_constant() && e.is_constant() && !(dims[d] == e)) {
-        return c.fail("operand " + std::to_string(k) + " has extent " + e.text() + " at axis " + std::to_string(d) + ", the others have " + dims[d].text(),
+        return c.fail("operand " + std::to_string(k) + " has extent " + e.text() + " at axis " + std::to_string(d) +
+                          ", the others have " + dims[d].text(),
                       "operands may differ only along axis " + std::to_string(axis));
-      } else if (e.is_constant()) {
-        dims[d] = e;
+      } else {
+        assume_equal(c, dims[d], e);
+        if (e.is_constant()) dims[d] = e;
       }
     }
   }
@@ -100,21 +102,26 @@ Result<std::vector<SymExpr>> split_parts(InferContext& c, const SymExpr& extent,
   const auto n = static_cast<int64_t>(c.n_out());
   if (!c.has(1)) {
     const int64_t wanted = c.attrs.integer("num_outputs", n);
-    if (wanted != n) return c.fail("num_outputs is " + std::to_string(wanted) + ", but it has " + std::to_string(n) + " results");
+    if (wanted != n)
+      return c.fail("num_outputs is " + std::to_string(wanted) + ", but it has " + std::to_string(n) + " results");
     if (extent.is_constant() && n > 1 && extent.constant() < saturating_multiply(n - 1, ceildiv(extent, n).constant()))
-      return c.fail("extent " + extent.text() + " cannot be split into " + std::to_string(n) + " parts of equal size and a smaller last one",
+      return c.fail("extent " + extent.text() + " cannot be split into " + std::to_string(n) +
+                        " parts of equal size and a smaller last one",
                     "give the parts with the operand `split`");
     return equal_parts(extent, n);
   }
   FCC_TRY(SymTensor split, c.observe(1));
   if (static_cast<int64_t>(split.elements.size()) != n)
-    return c.fail("split has " + std::to_string(split.elements.size()) + " entries for " + std::to_string(n) + " results");
+    return c.fail("split has " + std::to_string(split.elements.size()) + " entries for " + std::to_string(n) +
+                  " results");
   const SymExpr sum = std::accumulate(split.elements.begin(), split.elements.end(), SymExpr(0));
   for (const SymExpr& e : split.elements)
-    if (e.is_constant() && e.constant() < 0) return c.fail("split has the negative entry " + e.text(), "the size of a part is 0 or more");
+    if (e.is_constant() && e.constant() < 0)
+      return c.fail("split has the negative entry " + e.text(), "the size of a part is 0 or more");
   if (const SymExpr difference = sum - extent; difference.is_constant() && !difference.is(0))
     return c.fail("the parts sum to " + sum.text() + ", axis " + std::to_string(axis) + " has extent " + extent.text(),
                   "the entries of split must sum to the extent");
+  assume_equal(c, sum, extent);
   return split.elements;
 }
 
@@ -149,14 +156,8 @@ void eval_split(EvalContext& c) {
 
 Expr define_split(DefineContext& c, size_t result, Index index) {
   const size_t a = axis_of(*c.attrs, c.rank(0));
-  SymExpr before = 0, sum = 0;
-  for (size_t r = 0; r < c.out_types.size(); ++r) {
-    const SymExpr& part = c.out_types[r]->dims[a];
-    if (r < result) before = before + part;
-    sum = sum + part;
-  }
-  if (c.has(1) && !(sum == c.dims(0)[a]))
-    c.fault_if(loop::binary(loop::BinaryOp::ne, loop::from_sym(sum), c.dim(0, a)), "Split: the parts do not sum to the operand's extent");
+  SymExpr before = 0;
+  for (size_t r = 0; r < result; ++r) before = before + c.out_types[r]->dims[a];
   std::vector<Expr> at(index.begin(), index.end());
   at[a] = index[a] + loop::from_sym(before);
   return c.in(0, at);
@@ -169,7 +170,8 @@ struct AxisSlice {
   SymExpr start = 0, step = 1, length = 0;
 };
 
-constexpr int64_t kEndless = std::numeric_limits<int32_t>::max();  // exporters write INT32_MAX or INT64_MAX for "to the end"
+constexpr int64_t kEndless =
+    std::numeric_limits<int32_t>::max();  // exporters write INT32_MAX or INT64_MAX for "to the end"
 
 // Bound b of an axis wrapped and clamped to [lo, extent + hi].
 SymExpr clamp_bound(const SymExpr& b, const SymExpr& extent, int64_t lo, int64_t hi) {
@@ -207,11 +209,13 @@ std::vector<AxisSlice> slice_axes(const Dims& in, const SliceOperands& o) {
   for (size_t d = 0; d < in.size(); ++d) {
     AxisSlice whole{0, 1, in[d]};
     for (size_t k = 0; k < o.starts.size(); ++k) {
-      const SymExpr axis = o.axes.empty() ? SymExpr(static_cast<int64_t>(k)) : wrap_negative(o.axes[k], static_cast<int64_t>(in.size()));
+      const SymExpr axis =
+          o.axes.empty() ? SymExpr(static_cast<int64_t>(k)) : wrap_negative(o.axes[k], static_cast<int64_t>(in.size()));
       const auto here = static_cast<int64_t>(d);
       if (axis.is_constant() && !axis.is(here)) continue;
       const AxisSlice s = slice_axis(in[d], o.starts[k], o.ends[k], o.steps.empty() ? SymExpr(1) : o.steps[k]);
-      whole = {select_eq(axis, here, s.start, whole.start), select_eq(axis, here, s.step, whole.step), select_eq(axis, here, s.length, whole.length)};
+      whole = {select_eq(axis, here, s.start, whole.start), select_eq(axis, here, s.step, whole.step),
+               select_eq(axis, here, s.length, whole.length)};
     }
     out.push_back(std::move(whole));
   }
@@ -222,11 +226,15 @@ Status check_slice(InferContext& c, const SliceOperands& o) {
   const size_t n = o.starts.size();
   const auto same = [&](const std::vector<SymExpr>& v) { return v.empty() || v.size() == n; };
   if (o.ends.size() != n || !same(o.axes) || !same(o.steps))
-    return c.fail("starts, ends, axes and steps have " + std::to_string(n) + ", " + std::to_string(o.ends.size()) + ", " + std::to_string(o.axes.size()) +
-                      " and " + std::to_string(o.steps.size()) + " entries", "they must have the same length");
-  if (static_cast<int64_t>(n) > c.rank(0)) return c.fail("slices " + std::to_string(n) + " axes of an operand of rank " + std::to_string(c.rank(0)));
-  for (const SymExpr& s : o.steps)
+    return c.fail("starts, ends, axes and steps have " + std::to_string(n) + ", " + std::to_string(o.ends.size()) +
+                      ", " + std::to_string(o.axes.size()) + " and " + std::to_string(o.steps.size()) + " entries",
+                  "they must have the same length");
+  if (static_cast<int64_t>(n) > c.rank(0))
+    return c.fail("slices " + std::to_string(n) + " axes of an operand of rank " + std::to_string(c.rank(0)));
+  for (const SymExpr& s : o.steps) {
     if (s.is(0)) return c.fail("a step is 0", "a step is any number but 0; -1 reverses the axis");
+    assume_equal(c, select_eq(s, 0, 1, 0), 0);
+  }
   const bool known = std::all_of(o.axes.begin(), o.axes.end(), [](const SymExpr& a) { return a.is_constant(); });
   if (!known) return {};
   std::vector<int64_t> axes;
@@ -253,7 +261,8 @@ Status infer_slice(InferContext& c) {
   const AxisSlice& s = slices[0];
   if (!s.start.is_constant() || !s.step.is_constant() || !s.length.is_constant()) return {};
   SymTensor out{1, {}};
-  for (int64_t i = 0; i < s.length.constant(); ++i) out.elements.push_back(content->elements.at(static_cast<size_t>(s.start.constant() + i * s.step.constant())));
+  for (int64_t i = 0; i < s.length.constant(); ++i)
+    out.elements.push_back(content->elements.at(static_cast<size_t>(s.start.constant() + i * s.step.constant())));
   c.set_content(0, std::move(out));
   return {};
 }
@@ -278,10 +287,9 @@ Expr define_slice(DefineContext& c, size_t, Index index) {
   for (size_t k = 0; k < 4; ++k)
     if (c.has(k + 1)) *parts[k] = known_elements(c, k + 1);
   const std::vector<AxisSlice> slices = slice_axes(c.dims(0), o);
-  for (const SymExpr& s : o.steps)
-    if (!s.is_constant()) c.fault_if(loop::eq(loop::from_sym(s), loop::index(0)), "Slice: a step is 0");
   std::vector<Expr> at;
-  for (size_t d = 0; d < slices.size(); ++d) at.push_back(index[d] * loop::from_sym(slices[d].step) + loop::from_sym(slices[d].start));
+  for (size_t d = 0; d < slices.size(); ++d)
+    at.push_back(index[d] * loop::from_sym(slices[d].step) + loop::from_sym(slices[d].start));
   return c.in(0, at);
 }
 
@@ -289,12 +297,34 @@ Expr define_slice(DefineContext& c, size_t, Index index) {
 
 void register_slice(Registry& r) {
   const AttrSpec axis{"axis", AttrType::integer};
-  r.add({.name = "Concat", .doc = "operands one after another along an axis", .attrs = {{"axis", AttrType::integer, true}}, .in = {1, -1}, .out = {1, 1},
-         .movement = true, .infer = infer_concat, .eval = eval_concat, .define = define_concat});
-  r.add({.name = "Split", .doc = "consecutive parts along an axis", .attrs = {axis, {"num_outputs", AttrType::integer}}, .in = {1, 2}, .out = {1, -1},
-         .movement = true, .shape_operands = {1}, .infer = infer_split, .eval = eval_split, .define = define_split});
-  r.add({.name = "Slice", .doc = "every step-th element from start to end", .in = {3, 5}, .out = {1, 1}, .movement = true,
-         .shape_operands = {1, 2, 3, 4}, .infer = infer_slice, .eval = eval_slice, .define = define_slice});
+  r.add({.name = "Concat",
+         .doc = "operands one after another along an axis",
+         .attrs = {{"axis", AttrType::integer, true}},
+         .in = {1, -1},
+         .out = {1, 1},
+         .movement = true,
+         .infer = infer_concat,
+         .eval = eval_concat,
+         .define = define_concat});
+  r.add({.name = "Split",
+         .doc = "consecutive parts along an axis",
+         .attrs = {axis, {"num_outputs", AttrType::integer}},
+         .in = {1, 2},
+         .out = {1, -1},
+         .movement = true,
+         .shape_operands = {1},
+         .infer = infer_split,
+         .eval = eval_split,
+         .define = define_split});
+  r.add({.name = "Slice",
+         .doc = "every step-th element from start to end",
+         .in = {3, 5},
+         .out = {1, 1},
+         .movement = true,
+         .shape_operands = {1, 2, 3, 4},
+         .infer = infer_slice,
+         .eval = eval_slice,
+         .define = define_slice});
 }
 
 }  // namespace fcc

@@ -93,6 +93,24 @@ TEST(Content, SeenLate) {
   EXPECT_TRUE(b.g.value(target).observed);
 }
 
+// What only a run can tell is written down, to be checked before the model computes.
+TEST(Content, AssumptionsOfOpenExtents) {
+  const auto assumed = [](auto build) {
+    Builder b;
+    build(b);
+    std::string text;
+    for (const auto& a : b.g.assumptions) text += a.a.text() + "=" + a.b.text() + ";";
+    return text;
+  };
+  EXPECT_EQ(assumed([](Builder& b) { b("Reshape", {b.input({N, 6}), b.ints({-1, 6})}); }), "");
+  EXPECT_EQ(assumed([](Builder& b) { b("Reshape", {b.input({N, 6}), b.ints({2, 9})}); }), "6*N=18;");
+  EXPECT_EQ(assumed([](Builder& b) { b("Reshape", {b.input({N, 6}), b.ints({-1, 4})}); }),
+            "6*N=4*N+4*floordiv(2*N,4);");
+  EXPECT_EQ(assumed([](Builder& b) { b("Concat", {b.input({N, 6}), b.input({S, 2})}, {{"axis", I{1}}}); }), "N=S;");
+  EXPECT_EQ(assumed([](Builder& b) { b.b.many("Split", {b.input({N}), b.ints({2, 3})}, {}, 2); }), "5=N;");
+  EXPECT_EQ(assumed([](Builder& b) { b("Conv", {b.input({1, N, 5}), b.input({2, 3, 1})}); }), "N=3;");
+}
+
 TEST(Content, OneLateExtentFollowsFromTheOthers) {
   Builder b;
   const ValueId x = b.input({N, 12}), late = b.input({1}, DType::i64);

@@ -95,6 +95,7 @@ Cases movements() {
       {"DepthToSpace", {x({2, 12, 2, 3})}, {{"blocksize", I{2}}}},
       {"DepthToSpace", {x({2, 12, 2, 3})}, {{"blocksize", I{2}}, {"mode", "CRD"}}},
       {"SpaceToDepth", {x({2, 3, 4, 6})}, {{"blocksize", I{2}}}},
+      {"SpaceToDepth", {x({2, 3, 4, 6})}, {{"blocksize", I{2}}, {"mode", "CRD"}}},
       {"Trilu", {x({2, 3, 4})}},
       {"Trilu", {x({4, 3}), number(1)}, {{"upper", I{0}}}},
       {"Trilu", {x({3, 4}, DType::i32), number(-1)}},
