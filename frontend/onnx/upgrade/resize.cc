@@ -1,8 +1,7 @@
 // Upsample-7 and -9 are Resize now; Resize-10 knew one coordinate rule; Resize-11 marked absent operands by empty
 // tensors.
-#include "ir/ops/resize.h"
-
 #include "frontend/onnx/upgrade/upgrade.h"
+#include "ir/ops/resize.h"
 
 namespace fcc {
 namespace {

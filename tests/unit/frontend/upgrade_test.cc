@@ -247,29 +247,6 @@ TEST(Upgrade, HintsAndTestModeBefore7) {
   EXPECT_EQ(old("Cast", 1, iota({2}), [](auto&, auto& n) { set(n, "to", "INT32"); })[0].dtype(), DType::i32);
 }
 
-// Two tensors at once; v' = alpha v + g, x' = x - r v'; with Nesterov x' = x - r (g + alpha v').
-TEST(Upgrade, PreviewOptimizerIsSpelledOut) {
-  for (const bool nesterov : {false, true}) {
-    ModelMaker m;
-    m.import("ai.onnx.preview.training", 1);
-    m.floats("r", {}, {0.5f});
-    m.ints("t", {}, {3});
-    for (const char* name : {"x1", "x2", "g1", "g2", "v1", "v2"}) m.input(name, {1});
-    auto& n = m.node("Momentum", {"r", "t", "x1", "x2", "g1", "g2", "v1", "v2"}, {"nx1", "nx2", "nv1", "nv2"});
-    n.set_domain("ai.onnx.preview.training");
-    set(set(set(set(n, "alpha", 0.5f), "beta", 1.0f), "norm_coefficient", 0.0f), "mode",
-        nesterov ? "nesterov" : "standard");
-    for (const char* name : {"nx1", "nx2", "nv1", "nv2"}) m.output(name);
-    const std::vector<Tensor> y =
-        run(m, {f32({1}, {10}), f32({1}, {20}), f32({1}, {1}), f32({1}, {2}), f32({1}, {4}), f32({1}, {8})});
-    ASSERT_EQ(y.size(), 4u);
-    EXPECT_EQ(values(y, 2), (Doubles{3}));
-    EXPECT_EQ(values(y, 3), (Doubles{6}));
-    EXPECT_EQ(values(y, 0), (Doubles{nesterov ? 8.75 : 8.5}));
-    EXPECT_EQ(values(y, 1), (Doubles{nesterov ? 17.5 : 17.0}));
-  }
-}
-
 TEST(Upgrade, ArgumentsOfTheNewestFormPassUnchanged) {
   EXPECT_EQ(values(old("ReduceSum", 18, iota({2, 3}), [](auto& m, auto& n) { ints(m, n, "axes", {0}); })),
             (Doubles{3, 5, 7}));
