@@ -93,7 +93,7 @@ static bool reductions_agree(const Graph& g, const Cluster& c, const Node& p) {
   return true;
 }
 
-static bool keeps_rank(const Graph& g, const Node& p) { return g.value(p.in[0]).type.rank() == g.value(p.out[0]).type.rank(); }
+static bool keeps_rank(const Graph& g, const Node& p) { return !p.in.empty() && g.value(p.in[0]).type.rank() == g.value(p.out[0]).type.rank(); }
 
 static bool feeds_pointwise_only(const Graph& g, const Cluster&, ValueId v) {
   const auto& users = g.users(v);
