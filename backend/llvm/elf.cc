@@ -2,7 +2,9 @@
 
 #include <elf.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -14,115 +16,141 @@ namespace fcc {
 
 namespace {
 
-constexpr int64_t kPage = 4096, kCacheLine = 64;
-constexpr int64_t kLarge = int64_t{1} << 30;  // beyond this x86-64 needs the large data area
-constexpr uint64_t kX86Large = 0x10000000;    // SHF_X86_64_LARGE
-
 int64_t round_up(int64_t v, int64_t to) {
   return (v + to - 1) / to * to;
 }
 
-enum Section : uint16_t { kNull, kConstants, kInfo, kStack, kSymbols, kStrings, kNames, kSections };
+template <class T>
+std::string_view raw(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof(value)};
+}
 
-struct Names {
-  std::string text{'\0'};
-  uint32_t add(std::string_view name) {
-    const auto at = static_cast<uint32_t>(text.size());
-    text.append(name).push_back('\0');
-    return at;
+bool write_all(int fd, const void* data, size_t bytes, int64_t offset) {
+  const char* p = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t n = ::pwrite(fd, p, std::min<size_t>(bytes, size_t{1} << 30), offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    p += n;
+    offset += n;
+    bytes -= static_cast<size_t>(n);
   }
-};
+  return true;
+}
 
-class Out {
- public:
-  explicit Out(const ByteSink& sink) : sink_(sink) {}
-  bool write(const void* data, int64_t bytes) {
-    at_ += bytes;
-    return bytes == 0 || sink_(data, static_cast<size_t>(bytes));
-  }
-  bool pad_to(int64_t offset) {
-    static constexpr std::array<char, kPage> kZeros{};
-    while (at_ < offset)
-      if (!write(kZeros.data(), std::min<int64_t>(kPage, offset - at_))) return false;
-    return true;
-  }
-
- private:
-  const ByteSink& sink_;
-  int64_t at_ = 0;
-};
+template <class T>
+bool read_at(int fd, T* values, size_t count, uint64_t offset) {
+  const auto bytes = static_cast<ssize_t>(count * sizeof(T));
+  return ::pread(fd, values, static_cast<size_t>(bytes), static_cast<off_t>(offset)) == bytes;
+}
 
 }  // namespace
 
-bool write_data_object(const DataObject& d, const ByteSink& sink,
-                       const std::function<bool(const ByteSink&)>& constants) {
-  const int64_t bytes = std::max<int64_t>(d.bytes, kCacheLine);  // never an empty symbol
-  const int64_t align = bytes >= kPage ? kPage : kCacheLine;
-  const bool large = bytes > kLarge && !d.aarch64;
-  Names names, strings;
-  std::array<Elf64_Shdr, kSections> sections{};
-  auto place = [&](Section s, std::string_view name, uint32_t type, uint64_t flags, int64_t offset, int64_t size,
-                   int64_t alignment) {
-    Elf64_Shdr& h = sections[s];
-    h.sh_name = names.add(name);
+std::string info_object(bool aarch64, std::string_view info) {
+  const std::string names("\0.fcc_info\0.note.GNU-stack\0.shstrtab\0", 38);
+  std::array<Elf64_Shdr, 4> sections{};
+  const auto place = [&](Elf64_Shdr& h, std::string_view name, uint32_t type, uint64_t offset, uint64_t size) {
+    h.sh_name = static_cast<uint32_t>(names.find(name));
     h.sh_type = type;
-    h.sh_flags = flags;
-    h.sh_offset = static_cast<uint64_t>(offset);
-    h.sh_size = static_cast<uint64_t>(size);
-    h.sh_addralign = static_cast<uint64_t>(alignment);
-    return offset + size;
+    h.sh_offset = offset;
+    h.sh_size = size;
+    h.sh_addralign = 1;
   };
-  std::array<Elf64_Sym, 2> symbols{};
-  symbols[1].st_name = strings.add(d.symbol);
-  symbols[1].st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT);
-  symbols[1].st_other = STV_HIDDEN;
-  symbols[1].st_shndx = kConstants;
-  symbols[1].st_size = static_cast<uint64_t>(bytes);
-
-  int64_t at = round_up(sizeof(Elf64_Ehdr), align);
-  const int64_t start = at;
-  at = place(kConstants, large ? ".lrodata.fcc" : ".fcc_constants", SHT_PROGBITS, SHF_ALLOC | (large ? kX86Large : 0),
-             at, bytes, align);
-  at = place(kInfo, ".fcc_info", SHT_PROGBITS, 0, at, static_cast<int64_t>(d.info.size()), 1);
-  place(kStack, ".note.GNU-stack", SHT_PROGBITS, 0, at, 0, 1);
-  const int64_t symbols_at = round_up(at, 8);
-  at = place(kSymbols, ".symtab", SHT_SYMTAB, 0, symbols_at, sizeof(symbols), 8);
-  sections[kSymbols].sh_link = kStrings;
-  sections[kSymbols].sh_info = 1;
-  sections[kSymbols].sh_entsize = sizeof(Elf64_Sym);
-  at = place(kStrings, ".strtab", SHT_STRTAB, 0, at, static_cast<int64_t>(strings.text.size()), 1);
-  place(kNames, ".shstrtab", SHT_STRTAB, 0, at, 0, 1);
-  sections[kNames].sh_size = names.text.size();
-  const int64_t headers_at = round_up(at + static_cast<int64_t>(names.text.size()), 8);
-
+  const uint64_t names_at = sizeof(Elf64_Ehdr) + info.size();
+  place(sections[1], ".fcc_info", SHT_PROGBITS, sizeof(Elf64_Ehdr), info.size());
+  place(sections[2], ".note.GNU-stack", SHT_PROGBITS, names_at, 0);
+  place(sections[3], ".shstrtab", SHT_STRTAB, names_at, names.size());
   Elf64_Ehdr header{};
   std::memcpy(header.e_ident, ELFMAG, SELFMAG);
   header.e_ident[EI_CLASS] = ELFCLASS64;
   header.e_ident[EI_DATA] = ELFDATA2LSB;
   header.e_ident[EI_VERSION] = EV_CURRENT;
   header.e_type = ET_REL;
-  header.e_machine = d.aarch64 ? EM_AARCH64 : EM_X86_64;
+  header.e_machine = aarch64 ? EM_AARCH64 : EM_X86_64;
   header.e_version = EV_CURRENT;
-  header.e_shoff = static_cast<uint64_t>(headers_at);
+  header.e_shoff = static_cast<uint64_t>(round_up(static_cast<int64_t>(names_at + names.size()), 8));
   header.e_ehsize = sizeof(Elf64_Ehdr);
   header.e_shentsize = sizeof(Elf64_Shdr);
-  header.e_shnum = kSections;
-  header.e_shstrndx = kNames;
+  header.e_shnum = sections.size();
+  header.e_shstrndx = 3;
+  std::string object;
+  object.append(raw(header)).append(info).append(names);
+  object.resize(header.e_shoff);
+  return object.append(raw(sections));
+}
 
-  Out out(sink);
-  if (!out.write(&header, sizeof(header)) || !out.pad_to(start)) return false;
-  int64_t given = 0;
-  const ByteSink through = [&](const void* data, size_t n) {
-    given += static_cast<int64_t>(n);
-    return out.write(data, static_cast<int64_t>(n));
+// Segments start at a new page of addresses and go on where the file is, so nothing is padded.
+std::string layout_script(int64_t bytes) {
+  return fmt::format(R"(
+PHDRS {{
+  headers PT_LOAD FILEHDR PHDRS FLAGS(4);
+  code PT_LOAD FLAGS(5);
+  tables PT_LOAD FLAGS(6);
+  dynamic PT_DYNAMIC FLAGS(6);
+  relro PT_GNU_RELRO FLAGS(4);
+  stack PT_GNU_STACK FLAGS(6);
+  constants PT_LOAD FLAGS(4);
+}}
+SECTIONS {{
+  . = SIZEOF_HEADERS;
+  .dynsym : {{ *(.dynsym) }} :headers
+  .gnu.hash : {{ *(.gnu.hash) }} :headers
+  .dynstr : {{ *(.dynstr) }} :headers
+  .rela.dyn : {{ *(.rela.dyn) }} :headers
+  .rela.plt : {{ *(.rela.plt) }} :headers
+  .rodata : {{ *(.rodata .rodata.*) }} :headers
+  . = ALIGN(CONSTANT(MAXPAGESIZE)) + (. & (CONSTANT(MAXPAGESIZE) - 1));
+  .text : {{ *(.text .text.*) }} :code
+  .plt : {{ *(.plt) }} :code
+  . = ALIGN(CONSTANT(MAXPAGESIZE)) + (. & (CONSTANT(MAXPAGESIZE) - 1));
+  .data.rel.ro : {{ *(.data.rel.ro .data.rel.ro.*) }} :tables :relro
+  .dynamic : {{ *(.dynamic) }} :tables :relro :dynamic
+  .got : {{ *(.got) }} :tables :relro
+  .got.plt : {{ *(.got.plt) }} :tables :relro
+  .relro_padding (NOLOAD) : {{ . = ALIGN(CONSTANT(MAXPAGESIZE)); }} :tables :relro
+  {0} (NOLOAD) : {{ HIDDEN({1} = .); . += {2}; }} :constants
+  .fcc_info 0 : {{ *(.fcc_info) }} :NONE
+  /DISCARD/ : {{ *(.comment) *(.note.*) *(.eh_frame) }}
+}}
+)",
+                     kConstantsSection, kConstantsSymbol, std::max<int64_t>(bytes, 64));
+}
+
+bool append_constants(int fd, int64_t bytes, const std::function<bool(const ByteSink&)>& constants) {
+  Elf64_Ehdr header;
+  if (!read_at(fd, &header, 1, 0)) return false;
+  std::vector<Elf64_Phdr> segments(header.e_phnum);
+  std::vector<Elf64_Shdr> sections(header.e_shnum);
+  if (!read_at(fd, segments.data(), segments.size(), header.e_phoff) ||
+      !read_at(fd, sections.data(), sections.size(), header.e_shoff))
+    return false;
+  auto segment = std::find_if(segments.begin(), segments.end(),
+                              [](const Elf64_Phdr& p) { return p.p_type == PT_LOAD && p.p_filesz == 0; });
+  FCC_CHECK(segment != segments.end(), "the linked file has no segment for the constants");
+  auto section = std::find_if(sections.begin(), sections.end(), [&](const Elf64_Shdr& s) {
+    return s.sh_addr == segment->p_vaddr && (s.sh_flags & SHF_ALLOC);
+  });
+  FCC_CHECK(section != sections.end() && section->sh_type == SHT_NOBITS,
+            "the linked file has no section for the constants");
+  const auto end = static_cast<int64_t>(header.e_shoff + sections.size() * sizeof(Elf64_Shdr));
+  const int64_t start = round_up(end, static_cast<int64_t>(segment->p_align));
+  int64_t at = start;
+  const ByteSink sink = [&](const void* data, size_t n) {
+    if (!write_all(fd, data, n, at)) return false;
+    at += static_cast<int64_t>(n);
+    return true;
   };
-  if (!constants(through)) return false;
-  FCC_CHECK(given == d.bytes, "{} bytes of constants instead of {}", given, d.bytes);
-  return out.pad_to(start + bytes) && out.write(d.info.data(), static_cast<int64_t>(d.info.size())) &&
-         out.pad_to(symbols_at) && out.write(symbols.data(), sizeof(symbols)) &&
-         out.write(strings.text.data(), static_cast<int64_t>(strings.text.size())) &&
-         out.write(names.text.data(), static_cast<int64_t>(names.text.size())) && out.pad_to(headers_at) &&
-         out.write(sections.data(), sizeof(sections));
+  if (!constants(sink)) return false;
+  FCC_CHECK(at - start == bytes, "{} bytes of constants instead of {}", at - start, bytes);
+  static constexpr char kZeros[64] = {};
+  const auto placed = static_cast<int64_t>(segment->p_memsz);  // a model without constants has one line of zeros
+  if (at - start < placed && !sink(kZeros, static_cast<size_t>(placed - (at - start)))) return false;
+  section->sh_type = SHT_PROGBITS;
+  section->sh_flags = SHF_ALLOC;
+  segment->p_offset = section->sh_offset = static_cast<uint64_t>(start);
+  segment->p_filesz = segment->p_memsz;
+  return write_all(fd, segments.data(), segments.size() * sizeof(Elf64_Phdr), static_cast<int64_t>(header.e_phoff)) &&
+         write_all(fd, sections.data(), sections.size() * sizeof(Elf64_Shdr), static_cast<int64_t>(header.e_shoff));
 }
 
 // ---- reading ----------------------------------------------------------------------------------------------------
@@ -144,6 +172,8 @@ class ElfFile {
     f.sections_.resize(h.e_shnum);
     if (!f.get(h.e_shoff, f.sections_.data(), f.sections_.size() * sizeof(Elf64_Shdr)))
       return f.bad("its section table is cut off");
+    for (const Elf64_Shdr& s : f.sections_)
+      if (!f.has(s)) return f.bad("it is cut short");
     if (h.e_shstrndx >= f.sections_.size()) return f.bad("it has no section names");
     f.names_ = f.contents(f.sections_[h.e_shstrndx]).value_or("");
     return f;
@@ -159,7 +189,7 @@ class ElfFile {
     return std::string_view(table).substr(at, table.find('\0', at) - at);
   }
   std::optional<std::string> contents(const Elf64_Shdr& s) {
-    if (s.sh_type == SHT_NOBITS || s.sh_offset > size_ || s.sh_size > size_ - s.sh_offset) return std::nullopt;
+    if (s.sh_type == SHT_NOBITS) return std::nullopt;
     std::string bytes(s.sh_size, '\0');
     if (!get(s.sh_offset, bytes.data(), bytes.size())) return std::nullopt;
     return bytes;
@@ -170,6 +200,9 @@ class ElfFile {
   }
 
  private:
+  bool has(const Elf64_Shdr& s) const {
+    return s.sh_type == SHT_NOBITS || (s.sh_offset <= size_ && s.sh_size <= size_ - s.sh_offset);
+  }
   bool get(uint64_t offset, void* to, uint64_t bytes) {
     if (offset > size_ || bytes > size_ - offset) return false;
     in_.clear();

@@ -1,7 +1,7 @@
 #pragma once
-// The little of ELF64 that fcc handles by hand: a relocatable object that carries the constants and the info text
-// (streamed, since weights may be larger than what one wants in memory twice), and reading one section of a file.
-// Everything else about ELF is LLVM's and LLD's business.
+// The little of ELF64 that fcc handles by hand: an object that carries the info text, the constants put into the file
+// after the link (weights may be larger than what one wants in memory twice, so LLD only reserves their addresses),
+// and reading one section or the dynamic symbols of a file. Everything else about ELF is LLVM's and LLD's business.
 #include <functional>
 #include <optional>
 #include <string>
@@ -9,22 +9,24 @@
 #include <vector>
 
 #include "ir/base/diagnostic.h"
-#include "ir/target.h"
 
 namespace fcc {
 
-struct DataObject {
-  bool aarch64 = false;
-  std::string_view symbol;  // hidden symbol at the start of the constants
-  int64_t bytes = 0;        // of the constants
-  std::string_view info;    // contents of .fcc_info
-};
-
-// Takes the bytes of an object in order; false stops the writing.
+// Takes bytes in order; false stops the writing.
 using ByteSink = std::function<bool(const void* data, size_t bytes)>;
 
-// Writes the object. `constants` must hand exactly `bytes` bytes to the sink it gets.
-bool write_data_object(const DataObject&, const ByteSink& sink, const std::function<bool(const ByteSink&)>& constants);
+// A relocatable object with one section .fcc_info that is not loaded.
+std::string info_object(bool aarch64, std::string_view info);
+
+// Names the constants' section and symbol in a linked file.
+inline constexpr const char* kConstantsSection = ".fcc_constants";
+inline constexpr const char* kConstantsSymbol = "fcc_constants";
+// The linker script that lays out a model file: tables and code as usual, then a segment of `bytes` addresses for
+// the constants without a byte in the file.
+std::string layout_script(int64_t bytes);
+// Appends the constants to a file linked with that script and points the segment at them. `constants` must hand
+// exactly the announced number of bytes to the sink it gets. False with errno set when the file cannot be written.
+bool append_constants(int fd, int64_t bytes, const std::function<bool(const ByteSink&)>& constants);
 
 struct ElfSummary {
   std::vector<std::string> undefined;  // names of undefined dynamic symbols

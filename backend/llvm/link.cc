@@ -43,7 +43,11 @@ class File {
     if (fd_ >= 0) ::close(fd_);
   }
   File(File&& f) noexcept : fd_(std::exchange(f.fd_, -1)) {}
-  File& operator=(File&&) = delete;
+  File& operator=(File&& f) noexcept {
+    std::swap(fd_, f.fd_);
+    return *this;
+  }
+  int descriptor() const { return fd_; }
   bool ok() const { return fd_ >= 0; }
   // A name under which the linker can open an unnamed file.
   std::string path() const { return fmt::format("/proc/self/fd/{}", fd_); }
@@ -97,8 +101,13 @@ class TemporaryFile {
   ~TemporaryFile() {
     if (!name_.empty()) ::unlink(name_.c_str());
   }
-  File& file() { return file_; }
   const std::string& name() const { return name_; }
+  int descriptor() const { return file_.descriptor(); }
+  // The linker puts a new file of the same name in the place of this one.
+  bool reopen() {
+    file_ = File(::open(name_.c_str(), O_RDWR | O_CLOEXEC));
+    return file_.ok();
+  }
   Status keep(mode_t mode) {
     if (::chmod(name_.c_str(), mode) != 0 || ::rename(name_.c_str(), path_.c_str()) != 0)
       return cannot_write(path_, errno_text());
@@ -290,7 +299,7 @@ Status run_linker(const std::vector<std::string>& arguments, const std::string& 
   return cannot_write(path, "no space left on the disk");
 }
 
-std::vector<std::string> linker_arguments(bool aarch64, const std::string& output) {
+std::vector<std::string> linker_arguments(bool aarch64, const std::string& script, const std::string& output) {
   return {"ld.lld",
           "-shared",
           "-m",
@@ -305,6 +314,8 @@ std::vector<std::string> linker_arguments(bool aarch64, const std::string& outpu
           "--hash-style=gnu",
           "-Bsymbolic",
           "--discard-all",
+          "-T",
+          script,
           "--threads=1",
           "--no-color-diagnostics",
           "-o",
@@ -332,7 +343,8 @@ Status write_model(const ModelImage& image, const std::string& path, const Write
   Plan plan(image);
   FCC_CHECKED(compile_all(plan.jobs, options.jobs));
   plan.take_scratch_sizes();
-  std::vector<std::string> arguments = linker_arguments(aarch64, output.name());
+  FCC_TRY(File script, in_memory(layout_script(image.constants_bytes)));
+  std::vector<std::string> arguments = linker_arguments(aarch64, script.path(), output.name());
   std::vector<File> objects;
   int64_t code_bytes = 0;
   auto add_object = [&](const std::string& bytes) -> Status {
@@ -350,13 +362,11 @@ Status write_model(const ModelImage& image, const std::string& path, const Write
   const double compile_seconds = seconds_since(start);
 
   start = Clock::now();
-  FCC_TRY(TemporaryFile data, TemporaryFile::beside(path));
-  const ByteSink sink = [&](const void* bytes, size_t n) { return data.file().write(bytes, n); };
-  const DataObject object{aarch64, kConstantsSymbol, image.constants_bytes, image.info_json};
-  if (!write_data_object(object, sink, [&](const ByteSink& to) { return stream_constants(image, to); }))
-    return cannot_write(path, errno_text());
-  arguments.push_back(data.name());
+  FCC_CHECKED(add_object(info_object(aarch64, image.info_json)));
   FCC_CHECKED(run_linker(arguments, path));
+  if (!output.reopen() || !append_constants(output.descriptor(), image.constants_bytes,
+                                            [&](const ByteSink& to) { return stream_constants(image, to); }))
+    return cannot_write(path, errno_text());
   if (report) {
     *report = {code_bytes, compile_seconds, seconds_since(start), {}};
     for (const Job& job : plan.jobs) report->kernel_seconds.push_back(job.seconds);

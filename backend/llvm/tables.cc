@@ -3,6 +3,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include "backend/llvm/elf.h"
 #include "backend/llvm/emit.h"
 #include "backend/llvm/object.h"
 #include "ir/base/check.h"

@@ -10,8 +10,6 @@
 
 namespace fcc {
 
-inline constexpr const char* kConstantsSymbol = "fcc_constants";
-
 // What the writer found out about a compiled kernel as an entry sees it.
 struct PlacedKernel {
   std::string function;  // symbol name
