@@ -190,9 +190,10 @@ void Board::note_preemption() {
   seen = usage.ru_nivcsw;
 }
 
-bool Board::was_crowded() {
-  bool preempted = preempted_.load(std::memory_order_relaxed) && preempted_.exchange(false, std::memory_order_relaxed);
-  return preempted && caller_slept_ns_ > kCrowdedJoinNs;
+Board::Join Board::last_join() {
+  bool preempted = preempted_.load(std::memory_order_relaxed);
+  if (preempted) preempted_.store(false, std::memory_order_relaxed);
+  return {caller_slept_ns_, preempted};
 }
 
 }  // namespace fcc::runtime

@@ -42,9 +42,12 @@ class Board {
   // Takes part in whatever jobs come until stop().
   void serve(uint32_t participant);
   void stop();
-  // After work(0): did the caller wait long for a helper that the system had put off its CPU? Then there are more busy
-  // threads than CPUs, and running alone is faster. Clears the answer.
-  bool was_crowded();
+  // Of the last job, to be read by its caller after work(0).
+  struct Join {
+    int64_t slept_ns;       // that the caller slept, waiting for helpers
+    bool helper_preempted;  // the system put a helper off its CPU meanwhile
+  };
+  Join last_join();
 
  private:
   struct alignas(64) Share {
@@ -81,7 +84,5 @@ class Board {
 // enough to leave the CPU to others: docs/abi.md has the measurements.
 inline constexpr int64_t kWorkerSpinNs = 40'000;
 inline constexpr int64_t kJoinSpinNs = 20'000;
-// A join longer than this, with a helper preempted, means a crowded machine.
-inline constexpr int64_t kCrowdedJoinNs = 500'000;
 
 }  // namespace fcc::runtime

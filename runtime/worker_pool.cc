@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,13 @@
 
 namespace fcc::runtime {
 namespace {
+
+// CPU time of the calling thread; a system call, some 150 ns.
+int64_t thread_cpu_ns() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
 
 // Everything that belongs to one process; a forked child makes its own.
 class Crew {
@@ -53,19 +61,21 @@ class Crew {
     placed_ns_ = now;
   }
 
-  Board& board() { return board_; }
-
   // With the lock held. Is it too early to try again after a crowded run?
   bool resting() const { return rest_until_ns_ > 0 && now_ns() < rest_until_ns_; }
 
-  // With the lock held, after a job. Crowded again soon after a rest: rest twice as long.
-  void rest_if_crowded() {
-    if (!board_.was_crowded()) return;
-    constexpr int64_t kLeastNs = 10'000'000, kMostNs = 160'000'000;
-    int64_t now = now_ns();
-    bool again = rest_until_ns_ > 0 && now - rest_until_ns_ < 4 * rest_ns_;
-    rest_ns_ = again ? std::min(2 * rest_ns_, kMostNs) : kLeastNs;
-    rest_until_ns_ = now + rest_ns_;
+  // With the lock held: the job, and a look at what it cost.
+  void run(Job& job, uint32_t participants) {
+    int64_t start = now_ns(), cpu_start = thread_cpu_ns();
+    board_.open(job, participants, /*wake_all_at_end=*/false);
+    board_.work(0);
+    constexpr int64_t kNoticedNs = 500'000;
+    int64_t end = now_ns(), wall = end - start;
+    if (wall < kNoticedNs) return;
+    Board::Join join = board_.last_join();
+    int64_t off_cpu = wall - (thread_cpu_ns() - cpu_start) - join.slept_ns;
+    int64_t lost = off_cpu + (join.helper_preempted ? join.slept_ns : 0);
+    if (lost > kNoticedNs && lost > wall / 2) rest(end);
   }
 
   void stop() {
@@ -84,6 +94,15 @@ class Crew {
     pthread_t thread;
     std::atomic<int> thread_id{0};
   };
+
+  // More threads are busy than there are CPUs, and sharing lost more than it gains. Crowded again soon after a rest:
+  // rest twice as long.
+  void rest(int64_t now) {
+    constexpr int64_t kLeastNs = 10'000'000, kMostNs = 160'000'000;
+    bool again = rest_until_ns_ > 0 && now - rest_until_ns_ < 4 * rest_ns_;
+    rest_ns_ = again ? std::min(2 * rest_ns_, kMostNs) : kLeastNs;
+    rest_until_ns_ = now + rest_ns_;
+  }
 
   bool start_worker() {
     constexpr size_t kStackBytes = size_t{1} << 20;
@@ -150,9 +169,7 @@ class WorkerPool final : public Pool {
     participants = crew->resting() ? 1 : crew->ensure(participants);
     if (participants > 1) {
       crew->keep_off(::sched_getcpu());
-      crew->board().open(job, participants, /*wake_all_at_end=*/false);
-      crew->board().work(0);
-      crew->rest_if_crowded();
+      crew->run(job, participants);
     }
     crew->unlock();
     return participants > 1;
