@@ -15,12 +15,7 @@ using loop::Expr;
 using loop::ReduceOp;
 using Index = std::span<const Expr>;
 
-const std::string kOutOfRange = ": an index is out of range";
-
-size_t axis_of(const Attrs& attrs, int64_t rank, int64_t otherwise = 0) {
-  const int64_t a = attrs.integer("axis", otherwise);
-  return static_cast<size_t>(a < 0 ? a + rank : a);
-}
+constexpr const char* kOutOfRange = "an index is out of range";
 
 // ---- indices ------------------------------------------------------------------------------------------------
 
@@ -55,7 +50,7 @@ Expr checked(DefineContext& c, const Expr& raw, const SymExpr& extent) {
   if (loop::is_constant(raw) && extent.is_constant())
     return loop::index(raw->i < 0 ? raw->i + extent.constant() : raw->i);
   const Expr n = loop::from_sym(extent), i = wrapped(raw, n);
-  c.fault_if(loop::unary(loop::UnaryOp::logical_not, in_range(i, n)), std::string(c.op->name) + kOutOfRange);
+  c.fault_if(loop::unary(loop::UnaryOp::logical_not, in_range(i, n)), kOutOfRange);
   return i;
 }
 
@@ -162,8 +157,7 @@ Expr define_gather_elements(DefineContext& c, size_t, Index index) {
   at[axis] = checked(c, index_element(c, 1, index), c.dims(0)[axis]);
   for (size_t d = 0; d < index.size(); ++d)
     if (d != axis && !(c.dims(0)[d] - c.dims(1)[d]).provably_nonnegative())
-      c.fault_if(loop::lt(c.dim(0, d), c.dim(1, d)),
-                 "GatherElements: indices exceed data at axis " + std::to_string(d));
+      c.fault_if(loop::lt(c.dim(0, d), c.dim(1, d)), "indices exceed data at axis " + std::to_string(d));
   return c.in(0, at);
 }
 
@@ -352,7 +346,7 @@ Expr define_scatter_elements(DefineContext& c, size_t, Index index) {
   const Expr bad = c.reduce(ReduceOp::logical_or, "u", c.dim(1, axis), [&](Expr u) {
     return loop::both(reachable, loop::unary(loop::UnaryOp::logical_not, in_range(wrapped(raw(u), extent), extent)));
   });
-  c.fault_if(bad, std::string(c.op->name) + kOutOfRange);
+  c.fault_if(bad, kOutOfRange);
   return scattered(
       c, data, c.dim(1, axis),
       [&](const Expr& u) { return loop::both(reachable, loop::eq(wrapped(raw(u), extent), index[axis])); },
@@ -414,7 +408,7 @@ Expr define_scatter_nd(DefineContext& c, size_t, Index index) {
                          loop::unary(loop::UnaryOp::logical_not, in_range(coordinate(u, k), c.dim(0, k))));
     return any;
   });
-  c.fault_if(bad, std::string(c.op->name) + kOutOfRange);
+  c.fault_if(bad, kOutOfRange);
   const auto match = [&](const Expr& u) {
     Expr all = loop::boolean(true);
     for (size_t k = 0; k < n; ++k) all = loop::both(all, loop::eq(coordinate(u, k), index[k]));

@@ -264,7 +264,7 @@ Expr define_expand(DefineContext& c, size_t, Index index) {
     const Expr x = loop::from_sym(in[d]), y = loop::from_sym(wanted[w]);
     const auto ne = [](const Expr& a, const Expr& b) { return loop::binary(loop::BinaryOp::ne, a, b); };
     c.fault_if(loop::both(loop::both(ne(x, y), ne(y, loop::index(1))), ne(x, loop::index(1))),
-               "Expand: shape does not broadcast with the operand at axis " + std::to_string(lead + d));
+               "shape does not broadcast with the operand at axis " + std::to_string(lead + d));
   }
   return c.in(0, at);
 }

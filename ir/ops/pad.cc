@@ -180,7 +180,7 @@ Expr define_pad(DefineContext& c, size_t, Index index) {
       continue;
     }
     if (!cropped.provably_positive())
-      c.fault_if(loop::lt(n, loop::index(1)), "Pad: there is nothing to repeat along axis " + std::to_string(d));
+      c.fault_if(loop::lt(n, loop::index(1)), "there is nothing to repeat along axis " + std::to_string(d));
     const bool crops_only = shift.is(0) && max(pads[d].end, 0).is(0);
     at.push_back((crops_only ? t : source_expr(mode, t, n)) + loop::from_sym(crop));
   }

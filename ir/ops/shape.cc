@@ -40,6 +40,11 @@ SymExpr product(std::span<const SymExpr> dims) {
   return p;
 }
 
+size_t axis_of(const Attrs& attrs, int64_t rank) {
+  const int64_t a = attrs.integer("axis", 0);
+  return static_cast<size_t>(a < 0 ? a + rank : a);
+}
+
 Expr scalar_operand(DefineContext& c, size_t k) {
   const std::vector<Expr> at(static_cast<size_t>(c.rank(k)), loop::index(0));
   return c.in(k, at);

@@ -15,6 +15,8 @@ bool reads_data(const SymExpr&);
 // e, or e + extent when e is negative.
 SymExpr wrap_negative(const SymExpr& e, const SymExpr& extent);
 SymExpr product(std::span<const SymExpr> dims);
+// The attribute `axis` (default 0), counted from the front.
+size_t axis_of(const Attrs&, int64_t rank);
 
 // The first element of an operand of rank 0, or of rank 1 and length 1, in its own type.
 loop::Expr scalar_operand(DefineContext&, size_t k);

@@ -12,11 +12,6 @@ namespace {
 using loop::Expr;
 using Index = std::span<const Expr>;
 
-size_t axis_of(const Attrs& attrs, int64_t rank, int64_t otherwise = 0) {
-  const int64_t a = attrs.integer("axis", otherwise);
-  return static_cast<size_t>(a < 0 ? a + rank : a);
-}
-
 // ---- Concat -------------------------------------------------------------------------------------------------
 
 void concat_content(InferContext& c) {

@@ -144,13 +144,13 @@ TEST(Refusal, NamesTheFault) {
 // Known only while running: a sentence stops the run.
 TEST(Fault, StopsTheRun) {
   const std::vector<std::pair<Case, std::string>> faults{
-      {{"Gather", {x({5, 2}), list({0, 5})}}, "Gather: an index is out of range"},
-      {{"Gather", {x({5, 2}), ints({}, {-6})}}, "Gather: an index is out of range"},
-      {{"GatherElements", {x({5}), list({0, 9})}}, "GatherElements: an index is out of range"},
-      {{"GatherND", {x({5, 2}), ints({1, 2}, {4, 2})}}, "GatherND: an index is out of range"},
-      {{"ScatterElements", {x({5}), list({0, 5}), x({2})}}, "ScatterElements: an index is out of range"},
-      {{"ScatterND", {x({5}), ints({1, 1}, {-6}), x({1})}}, "ScatterND: an index is out of range"},
-      {{"Expand", {x({2, 3}), list({2, 4})}}, "Expand: shape does not broadcast with the operand at axis 1"},
+      {{"Gather", {x({5, 2}), list({0, 5})}}, "an index is out of range"},
+      {{"Gather", {x({5, 2}), ints({}, {-6})}}, "an index is out of range"},
+      {{"GatherElements", {x({5}), list({0, 9})}}, "an index is out of range"},
+      {{"GatherND", {x({5, 2}), ints({1, 2}, {4, 2})}}, "an index is out of range"},
+      {{"ScatterElements", {x({5}), list({0, 5}), x({2})}}, "an index is out of range"},
+      {{"ScatterND", {x({5}), ints({1, 1}, {-6}), x({1})}}, "an index is out of range"},
+      {{"Expand", {x({2, 3}), list({2, 4})}}, "shape does not broadcast with the operand at axis 1"},
   };
   for (const auto& [c, sentence] : faults) {
     const auto outcome = run_define(c, Mode::fixed);
