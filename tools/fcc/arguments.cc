@@ -45,7 +45,7 @@ Status check_sizes(const DimSizes& sizes, const std::vector<WantedInput>& wanted
   std::set<std::string> known;
   for (const WantedInput& w : wanted) {
     for (const WantedDim& d : w.dims) {
-      if (!d.symbol.empty()) known.insert(d.symbol);
+      for (const std::string& symbol : d.size.symbols()) known.insert(symbol);
     }
   }
   for (const auto& [name, size] : sizes) {
@@ -55,6 +55,11 @@ Status check_sizes(const DimSizes& sizes, const std::vector<WantedInput>& wanted
         known.empty() ? "all its sizes are fixed" : fmt::format("its open dimensions: {}", fmt::join(known, ", ")));
   }
   return {};
+}
+
+bool is_symbol(const SymExpr& size) {
+  const std::vector<std::string> symbols = size.symbols();
+  return symbols.size() == 1 && size == SymExpr::symbol(symbols[0]);
 }
 
 // The inputs that have a file; the open dimensions their shapes tell go to `sizes`.
@@ -68,7 +73,8 @@ Result<std::vector<std::optional<Tensor>>> read_inputs(const std::vector<std::st
     FCC_TRY(Tensor raw, read_npy(path));
     FCC_TRY(Tensor tensor, as_dtype(raw, wanted[k].dtype, path));
     for (size_t d = 0; d < std::min(wanted[k].dims.size(), tensor.shape().size()); ++d) {
-      if (!wanted[k].dims[d].symbol.empty()) sizes->insert_or_assign(wanted[k].dims[d].symbol, tensor.shape()[d]);
+      const SymExpr& size = wanted[k].dims[d].size;
+      if (is_symbol(size)) sizes->insert_or_assign(size.symbols()[0], tensor.shape()[d]);
     }
     tensors[k] = std::move(tensor);
   }
@@ -78,13 +84,11 @@ Result<std::vector<std::optional<Tensor>>> read_inputs(const std::vector<std::st
 std::vector<int64_t> shape_of(const WantedInput& input, int64_t usual_size, DimSizes* sizes, DimSizes* assumed) {
   std::vector<int64_t> shape;
   for (const WantedDim& d : input.dims) {
-    if (d.symbol.empty()) {
-      shape.push_back(d.size);
-      continue;
+    for (const std::string& symbol : d.size.symbols()) {
+      auto [entry, added] = sizes->try_emplace(symbol, std::clamp(usual_size, d.min, std::max(d.min, d.max)));
+      if (added) assumed->insert(*entry);
     }
-    auto [entry, added] = sizes->try_emplace(d.symbol, std::clamp(usual_size, d.min, std::max(d.min, d.max)));
-    if (added) assumed->insert(*entry);
-    shape.push_back(entry->second);
+    shape.push_back(d.size.evaluate([&](std::string_view symbol) { return sizes->at(std::string(symbol)); }));
   }
   return shape;
 }
@@ -132,12 +136,12 @@ std::vector<WantedInput> wanted_inputs(const CompiledModel& model) {
     WantedInput input{.name = slot.name, .dtype = static_cast<DType>(slot.dtype), .dims = {}};
     for (const fcc_size& size : std::span(slot.dims, slot.rank)) {
       if (size.kind == FCC_SIZE_FIXED) {
-        input.dims.push_back({.size = size.value, .symbol = {}});
+        input.dims.push_back({.size = size.value});
         continue;
       }
       FCC_CHECK(size.kind == FCC_SIZE_SYMBOL && size.index < table.n_symbols, "input {} has a derived size", slot.name);
       const fcc_symbol& symbol = table.symbols[size.index];
-      input.dims.push_back({.size = 0, .symbol = symbol.name, .min = symbol.min, .max = symbol.max});
+      input.dims.push_back({.size = SymExpr::symbol(symbol.name), .min = symbol.min, .max = symbol.max});
     }
     wanted.push_back(std::move(input));
   }

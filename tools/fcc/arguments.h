@@ -17,8 +17,7 @@ RandomRange parse_range(const std::string& text, uint64_t seed);
 
 // What a model wants, from whichever table describes it.
 struct WantedDim {
-  int64_t size = 0;    // when symbol is empty
-  std::string symbol;  // of an open dimension
+  SymExpr size;  // a number, an open dimension, or an expression of some
   int64_t min = 0, max = INT64_MAX;
 };
 struct WantedInput {

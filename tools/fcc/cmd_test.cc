@@ -16,8 +16,8 @@ namespace fcc {
 namespace {
 
 struct TestOptions {
-  std::vector<std::string> folders;
-  std::string expected_failures, target = "host";
+  std::vector<std::string> folders, expected_failures;
+  std::string target = "host";
   CaseOptions run;
   double rtol = 1e-3, atol = 1e-7, timeout = 60;
   int jobs = -1;
@@ -27,9 +27,7 @@ struct TestOptions {
 using Reasons = std::map<std::string, std::string>;
 
 // Lines `case: reason`; blank lines and # comments are skipped.
-Result<Reasons> read_expected_failures(const std::string& path) {
-  Reasons reasons;
-  if (path.empty()) return reasons;
+Status read_expected_failures(const std::string& path, Reasons& reasons) {
   FCC_TRY(std::string text, read_text_file(path));
   int number = 0;
   for (size_t at = 0; at < text.size();) {
@@ -46,7 +44,7 @@ Result<Reasons> read_expected_failures(const std::string& path) {
       return fail(fmt::format("{}:{}: {} is listed twice", path, number, line.substr(0, colon)));
     }
   }
-  return reasons;
+  return {};
 }
 
 std::string one_line(std::string text) {
@@ -111,7 +109,8 @@ Result<ExitCode> test(TestOptions options) {
   options.run.tolerance = allclose_tolerance(options.rtol, options.atol);
   options.run.targets = {options.target};
   FCC_TRY(std::vector<OnnxCase> cases, find_cases(options.folders));
-  FCC_TRY(Reasons known, read_expected_failures(options.expected_failures));
+  Reasons known;
+  for (const std::string& path : options.expected_failures) FCC_CHECKED(read_expected_failures(path, known));
   warn_of_unknown(known, cases);
   const int jobs =
       options.jobs >= 0 ? options.jobs : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -138,9 +137,16 @@ Action setup(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
   app.add_flag("--interpret", o->run.interpret, "run the interpreter instead of compiled code");
+  app.add_option("--open", o->run.open,
+                 "make extents of the inputs open dimensions: first, the batch of each input, or all")
+      ->type_name("first|all")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, OpenExtents>{{"first", OpenExtents::first}, {"all", OpenExtents::all}}));
   app.add_option("--expected-failures", o->expected_failures,
                  "lines `case: reason`; a listed case that passes fails the run")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->expected(1)
+      ->take_all();
   app.add_option("--rtol", o->rtol, "relative tolerance; default 1e-3, as ONNX's runner")
       ->type_name("X")
       ->check(CLI::NonNegativeNumber);

@@ -30,10 +30,11 @@ std::vector<WantedInput> wanted_inputs(const Import& import) {
     const Value& value = import.graph.value(v);
     WantedInput input{.name = value.name, .dtype = value.type.dtype, .dims = {}};
     for (const SymExpr& dim : value.type.dims) {
-      WantedDim d{.size = dim.is_constant() ? dim.constant() : 0,
-                  .symbol = dim.is_constant() ? "" : dim.symbols().at(0)};
-      if (auto bounds = import.bounds.find(d.symbol); bounds != import.bounds.end())
-        d.min = bounds->second.min, d.max = bounds->second.max;
+      WantedDim d{.size = dim};
+      for (const std::string& symbol : dim.symbols()) {
+        if (auto bounds = import.bounds.find(symbol); bounds != import.bounds.end())
+          d.min = bounds->second.min, d.max = bounds->second.max;
+      }
       input.dims.push_back(std::move(d));
     }
     wanted.push_back(std::move(input));
@@ -47,7 +48,9 @@ Sizes sizes_of(const Graph& graph, const std::vector<Tensor>& inputs) {
   for (size_t k = 0; k < inputs.size(); ++k) {
     const Dims& dims = graph.value(graph.inputs()[k]).type.dims;
     for (size_t d = 0; d < std::min(dims.size(), inputs[k].shape().size()); ++d) {
-      if (!dims[d].is_constant()) sizes.emplace(dims[d].symbols().at(0), inputs[k].shape()[d]);
+      const std::vector<std::string> symbols = dims[d].symbols();
+      if (symbols.size() == 1 && dims[d] == SymExpr::symbol(symbols[0]))
+        sizes.emplace(symbols[0], inputs[k].shape()[d]);
     }
   }
   return sizes;

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <functional>
 
-#include "frontend/onnx/import.h"
 #include "ir/eval.h"
 #include "tools/compiled_model.h"
 #include "tools/driver/compile.h"
@@ -71,8 +70,8 @@ struct Subject {
   std::function<Result<std::vector<Tensor>>(const std::vector<Tensor>&)> run;
 };
 
-Result<Subject> interpreted(const std::string& model) {
-  FCC_TRY(Import import, import_file(model));
+Result<Subject> interpreted(const std::string& model, const CaseOptions& options) {
+  FCC_TRY(Import import, import_file(model, {.open_extents = options.open}));
   auto graph = std::make_shared<Graph>(std::move(import.graph));
   Subject subject;
   for (ValueId v : graph->inputs()) {
@@ -90,7 +89,12 @@ Result<Subject> compiled(const std::string& model, const std::string& library, c
   CompileOptions compile;
   compile.targets = options.targets;
   compile.jobs = 1;
-  FCC_CHECKED(compile_file(model, library, compile));
+  if (options.open == OpenExtents::none) {
+    FCC_CHECKED(compile_file(model, library, compile));
+  } else {
+    FCC_TRY(Import import, import_file(model, {.open_extents = options.open}));
+    FCC_CHECKED(compile_graph(import.graph, library, compile));
+  }
   FCC_TRY(CompiledModel opened, CompiledModel::open(library, {.threads = options.threads}));
   auto shared = std::make_shared<CompiledModel>(std::move(opened));
   Subject subject;
@@ -154,7 +158,7 @@ Status run_case(const OnnxCase& test, const CaseOptions& options) {
   const std::vector<fs::path> data_sets = numbered(test.folder, "test_data_set_", "");
   if (data_sets.empty()) return fail("the case has no test_data_set_* folder");
   const std::string library = options.work_folder + "/model.so";
-  FCC_TRY(Subject subject, options.interpret ? interpreted(model) : compiled(model, library, options));
+  FCC_TRY(Subject subject, options.interpret ? interpreted(model, options) : compiled(model, library, options));
   for (const fs::path& data_set : data_sets) FCC_CHECKED(run_data_set(subject, data_set, options.tolerance));
   return {};
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "frontend/onnx/import.h"
 #include "tools/compare.h"
 
 namespace fcc {
@@ -16,7 +17,8 @@ struct OnnxCase {
 Result<std::vector<OnnxCase>> find_cases(const std::vector<std::string>& folders);
 
 struct CaseOptions {
-  bool interpret = false;  // the interpreter instead of compiled code
+  bool interpret = false;                // the interpreter instead of compiled code
+  OpenExtents open = OpenExtents::none;  // fixed extents of the inputs made open
   int threads = 2;
   std::vector<std::string> targets = {"host"};
   Tolerance tolerance = allclose_tolerance();
