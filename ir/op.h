@@ -129,6 +129,7 @@ enum class Strategy : uint8_t { pointwise, define, composite, contraction, windo
 std::string_view name(Strategy);
 
 class GraphBuilder;
+class GradBuilder;  // ir/grad.h
 
 struct OpDef {
   std::string_view name, doc;
@@ -145,6 +146,10 @@ struct OpDef {
   loop::Expr (*formula)(const FormulaContext&, std::span<const loop::Expr> in) = nullptr;
   loop::Expr (*define)(DefineContext&, size_t result, std::span<const loop::Expr> index) = nullptr;
   Result<std::vector<ValueId>> (*expand)(GraphBuilder&, const Node&) = nullptr;
+  // Reverse-mode rule: from the gradients of the results (kNoValue: zero) those of the operands, one each, in their
+  // types; kNoValue where there is none. Null: not differentiable, for the reason in no_grad ("" when nobody wrote one).
+  Result<std::vector<ValueId>> (*grad)(GradBuilder&, const Node&, std::span<const ValueId> dy) = nullptr;
+  std::string_view no_grad;
 
   const AttrSpec* attr(std::string_view attr_name) const;
 };
