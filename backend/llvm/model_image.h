@@ -27,6 +27,7 @@ struct StateImage {
   TensorType type;     // static
   int64_t offset = 0;  // in the state arena
   int64_t init = -1;   // offset of the first value in the constants, or -1: zeros
+  fcc_state_role role = FCC_STATE_PARAMETER;
 };
 
 struct SlotImage {

@@ -104,7 +104,7 @@ class Tables {
     Sizes none;
     const int64_t bytes = product_of(s.type) * byte_size(s.type.dtype);
     Constant* out = structure({string(s.name), u32(static_cast<uint64_t>(s.type.dtype)), u32(s.type.dims.size()),
-                               dims(s.type.dims, none), i64(s.offset), i64(bytes), i64(s.init)});
+                               dims(s.type.dims, none), i64(s.offset), i64(bytes), i64(s.init), u32(s.role), u32(0)});
     check_size(out, sizeof(fcc_state));
     return out;
   }

@@ -71,6 +71,11 @@ typedef struct fcc_slot {
   const fcc_size* dims; /* rank sizes; of an input: FIXED or SYMBOL */
 } fcc_slot;
 
+/* What a state is to training (docs/training.md). */
+enum fcc_state_role {
+  FCC_STATE_PARAMETER = 0, FCC_STATE_BUFFER = 1, FCC_STATE_SLOT = 2, FCC_STATE_HYPER = 3, FCC_STATE_GRADIENT = 4
+};
+
 /* A tensor that outlives a call: weights in training, optimizer slots. */
 typedef struct fcc_state {
   const char* name;
@@ -78,6 +83,7 @@ typedef struct fcc_state {
   const fcc_size* dims;
   int64_t offset, bytes;  /* in the state arena */
   int64_t init;           /* offset of the first value in the constants, or -1: zeros */
+  uint32_t role, reserved; /* fcc_state_role */
 } fcc_state;
 
 /* A temporary in the workspace, live from the start of first_step to the end of last_step (inclusive). */
