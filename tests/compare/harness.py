@@ -1,4 +1,4 @@
-"""What compare.py and latency.py share: the command line of fcc, the inputs of a model, random data for them."""
+"""What compare.py and the benchmark (bench/) share: the command line of fcc, the inputs of a model, random data for them."""
 
 import os
 import pathlib

@@ -78,22 +78,36 @@ int64_t total_flops(const CompiledModel& model) {
   return flops;
 }
 
+// What the machine needs at least for one step: arithmetic at its peak or bytes at the bandwidth of that many.
+double ideal_ns(const fcc_step_profile& p, double peak_flops, ReadBandwidth& bandwidth) {
+  const double rate = bandwidth.at(p.bytes);
+  const double compute = 1e9 * static_cast<double>(p.flops) / peak_flops;
+  const double memory = rate > 0 ? 1e9 * static_cast<double>(p.bytes) / rate : 0;
+  return std::max(compute, memory);
+}
+
+// The same for a whole call. Convolutions count the arithmetic of the direct method, so Winograd may go below it.
+double limit_ns(const CompiledModel& model, double peak_flops, ReadBandwidth& bandwidth) {
+  double sum = 0;
+  for (uint32_t s = 0; s < model.table().n_steps; ++s) {
+    fcc_step_profile p = {};
+    if (fcc_session_step_profile(model.session(), s, &p) == FCC_OK) sum += ideal_ns(p, peak_flops, bandwidth);
+  }
+  return sum;
+}
+
 // A second, shorter round with the clocks on.
-Result<std::vector<Step>> profile_steps(CompiledModel& model, double seconds, int threads, double peak_flops) {
+Result<std::vector<Step>> profile_steps(CompiledModel& model, double seconds, double peak_flops, ReadBandwidth& bandwidth) {
   fcc_session_set_profile(model.session(), 1);
   std::vector<int64_t> calls_ns;
   FCC_CHECKED(call_repeatedly(model, std::min(seconds, 2.0), &calls_ns));
-  ReadBandwidth bandwidth(threads);
   std::vector<Step> steps;
   for (uint32_t s = 0; s < model.table().n_steps; ++s) {
     fcc_step_profile p = {};
     if (fcc_session_step_profile(model.session(), s, &p) != FCC_OK) return fail(fcc_error_text());
     Step step{.name = p.name, .what = p.what, .flops = p.flops, .bytes = p.bytes};
     if (p.calls > 0) step.ns = static_cast<double>(p.ns) / static_cast<double>(p.calls);
-    const double rate = bandwidth.at(p.bytes);
-    const double compute = 1e9 * static_cast<double>(p.flops) / peak_flops;
-    const double memory = rate > 0 ? 1e9 * static_cast<double>(p.bytes) / rate : 0;
-    step.ideal_ns = std::max(compute, memory);
+    step.ideal_ns = ideal_ns(p, peak_flops, bandwidth);
     steps.push_back(std::move(step));
   }
   fcc_session_set_profile(model.session(), 0);
@@ -119,7 +133,7 @@ void print_profile(const std::vector<Step>& steps) {
                s.what);
 }
 
-Json to_json(const Timing& t, int64_t flops, double peak_flops, const std::vector<Step>* steps) {
+Json to_json(const Timing& t, int64_t flops, double peak_flops, double limit, const std::vector<Step>* steps) {
   Json json = {{"min_ns", t.calls_ns.front()},
                {"median_ns", t.median()},
                {"p90_ns", t.quantile(0.9)},
@@ -129,6 +143,7 @@ Json to_json(const Timing& t, int64_t flops, double peak_flops, const std::vecto
                {"first_ns", t.first_ns},
                {"flops", flops},
                {"peak_gflops", std::round(peak_flops / 1e8) / 10},
+               {"limit_ns", std::round(limit)},
                {"rss_bytes", t.rss_bytes}};
   if (!steps) return json;
   for (const Step& s : *steps) {
@@ -182,12 +197,14 @@ Result<ExitCode> bench(const BenchOptions& options) {
   const int threads = std::max(static_cast<int>(stats.threads), 1);
   const double peak = measure_peak_flops(threads);
   const int64_t flops = total_flops(model);
+  ReadBandwidth bandwidth(threads);
   std::vector<Step> steps;
   if (options.profile) {
-    FCC_TRY(steps, profile_steps(model, options.seconds, threads, peak));
+    FCC_TRY(steps, profile_steps(model, options.seconds, peak, bandwidth));
   }
   if (options.json) {
-    fmt::print("{}\n", to_json(timing, flops, peak, options.profile ? &steps : nullptr).dump(2));
+    const double limit = limit_ns(model, peak, bandwidth);
+    fmt::print("{}\n", to_json(timing, flops, peak, limit, options.profile ? &steps : nullptr).dump(2));
     return kDone;
   }
   print_text(timing, flops, peak, threads);
