@@ -46,8 +46,10 @@ bool read_at(int fd, T* values, size_t count, uint64_t offset) {
 
 }  // namespace
 
-std::string info_object(bool aarch64, std::string_view info) {
-  const std::string names("\0.fcc_info\0.note.GNU-stack\0.shstrtab\0", 38);
+std::string unloaded_object(bool aarch64, std::string_view section, std::string_view contents) {
+  std::string names(1, '\0');
+  for (std::string_view name : {section, std::string_view(".note.GNU-stack"), std::string_view(".shstrtab")})
+    names.append(name).push_back('\0');
   std::array<Elf64_Shdr, 4> sections{};
   const auto place = [&](Elf64_Shdr& h, std::string_view name, uint32_t type, uint64_t offset, uint64_t size) {
     h.sh_name = static_cast<uint32_t>(names.find(name));
@@ -56,8 +58,8 @@ std::string info_object(bool aarch64, std::string_view info) {
     h.sh_size = size;
     h.sh_addralign = 1;
   };
-  const uint64_t names_at = sizeof(Elf64_Ehdr) + info.size();
-  place(sections[1], ".fcc_info", SHT_PROGBITS, sizeof(Elf64_Ehdr), info.size());
+  const uint64_t names_at = sizeof(Elf64_Ehdr) + contents.size();
+  place(sections[1], section, SHT_PROGBITS, sizeof(Elf64_Ehdr), contents.size());
   place(sections[2], ".note.GNU-stack", SHT_PROGBITS, names_at, 0);
   place(sections[3], ".shstrtab", SHT_STRTAB, names_at, names.size());
   Elf64_Ehdr header{};
@@ -74,7 +76,7 @@ std::string info_object(bool aarch64, std::string_view info) {
   header.e_shnum = sections.size();
   header.e_shstrndx = 3;
   std::string object;
-  object.append(raw(header)).append(info).append(names);
+  object.append(raw(header)).append(contents).append(names);
   object.resize(header.e_shoff);
   return object.append(raw(sections));
 }
@@ -110,6 +112,7 @@ SECTIONS {{
   .relro_padding (NOLOAD) : {{ . = ALIGN(CONSTANT(MAXPAGESIZE)); }} :tables :relro
   {0} (NOLOAD) : {{ HIDDEN({1} = .); . += {2}; }} :constants
   .fcc_info 0 : {{ *(.fcc_info) }} :NONE
+  .fcc_source 0 : {{ *(.fcc_source) }} :NONE
   /DISCARD/ : {{ *(.comment) *(.note.*) *(.eh_frame) }}
 }}
 )",

@@ -1,5 +1,5 @@
 #pragma once
-// The little of ELF64 that fcc handles by hand: an object that carries the info text, the constants put into the file
+// The little of ELF64 that fcc handles by hand: objects that carry the info text and the source, the constants put into the file
 // after the link (weights may be larger than what one wants in memory twice, so LLD only reserves their addresses),
 // and reading one section or the dynamic symbols of a file. Everything else about ELF is LLVM's and LLD's business.
 #include <functional>
@@ -15,8 +15,8 @@ namespace fcc {
 // Takes bytes in order; false stops the writing.
 using ByteSink = std::function<bool(const void* data, size_t bytes)>;
 
-// A relocatable object with one section .fcc_info that is not loaded.
-std::string info_object(bool aarch64, std::string_view info);
+// A relocatable object with one section that is not loaded: ".fcc_info" or ".fcc_source".
+std::string unloaded_object(bool aarch64, std::string_view section, std::string_view contents);
 
 // Names the constants' section and symbol in a linked file.
 inline constexpr const char* kConstantsSection = ".fcc_constants";

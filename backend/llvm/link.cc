@@ -362,7 +362,8 @@ Status write_model(const ModelImage& image, const std::string& path, const Write
   const double compile_seconds = seconds_since(start);
 
   start = Clock::now();
-  FCC_CHECKED(add_object(info_object(aarch64, image.info_json)));
+  FCC_CHECKED(add_object(unloaded_object(aarch64, ".fcc_info", image.info_json)));
+  if (!image.source.empty()) FCC_CHECKED(add_object(unloaded_object(aarch64, ".fcc_source", image.source)));
   FCC_CHECKED(run_linker(arguments, path));
   if (!output.reopen() || !append_constants(output.descriptor(), image.constants_bytes,
                                             [&](const ByteSink& to) { return stream_constants(image, to); }))

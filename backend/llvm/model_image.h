@@ -83,6 +83,7 @@ struct ModelImage {
   std::string producer = "fcc";
   std::string source_hash;
   std::string info_json;  // stored in .fcc_info, never loaded
+  std::string source;     // stored in .fcc_source when not empty, never loaded: what export_onnx writes back
   std::vector<ConstantImage> constants;
   int64_t constants_bytes = 0;
   std::vector<StateImage> states;

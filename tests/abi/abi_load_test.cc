@@ -101,6 +101,14 @@ TEST(Load, DamagedTables) {
                                                    "compile it again");
 }
 
+TEST(Load, DamagedState) {
+  std::string path = model_path("damaged_state");
+  EXPECT_EQ(load_error(FCC_BAD_LIBRARY, path), path +
+                                                   " has inconsistent tables: a state of unknown role\n"
+                                                   " hint: the file is damaged or its producer is faulty; "
+                                                   "compile it again");
+}
+
 #if defined(__x86_64__)
 TEST(Isa, PicksTheBestVariantOfThisCpu) {
   uint32_t isa = runtime::detect_isa();

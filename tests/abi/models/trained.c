@@ -65,7 +65,12 @@ static const fcc_entry entries[] = {
 };
 static const fcc_state states[] = {
     {.name = "w", .dtype = FCC_F32, .rank = 1, .dims = dims, .offset = 0, .bytes = 16, .init = 0},
-    {.name = "steps", .dtype = FCC_I64, .rank = 0, .offset = 64, .bytes = 8, .init = -1},
+    {.name = "steps", .dtype = FCC_I64, .rank = 0, .offset = 64, .bytes = 8, .init = -1,
+#ifdef DAMAGED
+     .role = 9},
+#else
+     .role = FCC_STATE_HYPER},
+#endif
 };
 static const fcc_variant variants[] = {{.n_entries = 3, .entries = entries, .target = "by hand"}};
 static const fcc_model model = {

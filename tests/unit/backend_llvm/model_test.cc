@@ -49,7 +49,8 @@ ModelImage full_image() {
   m.info_json = R"({"inputs":["x"]})";
   m.constants = {{0, random(DType::f32, {100})}, {448, random(DType::i8, {5000})}};
   m.constants_bytes = 5504;
-  m.states = {{.name = "w", .type = {DType::f32, {10, 10}}, .offset = 64, .init = 0}};
+  m.states = {{.name = "w", .type = {DType::f32, {10, 10}}, .offset = 64, .init = 0, .role = FCC_STATE_BUFFER}};
+  m.source = std::string("a source\0with any bytes", 22);
   m.state_arena_bytes = 464;
   const SymExpr n = SymExpr::symbol("N");
   for (VariantImage& v : m.variants) {
@@ -88,6 +89,7 @@ TEST(Model, TablesSayWhatTheImageSays) {
   ASSERT_EQ(m.n_states, 1u);
   EXPECT_EQ(m.states[0].bytes, 400);
   EXPECT_EQ(m.states[0].dims[1].value, 10);
+  EXPECT_EQ(m.states[0].role, FCC_STATE_BUFFER);
   const fcc_entry& e = m.variants[2].entries[0];
   EXPECT_EQ(e.inputs[0].dims[0].kind, FCC_SIZE_SYMBOL);
   EXPECT_EQ(e.symbols[0].min, 1);
@@ -107,6 +109,7 @@ TEST(Model, TablesSayWhatTheImageSays) {
   e.derive(&huge, derived);
   EXPECT_EQ(derived[e.buffers[0].bytes.index], INT64_MAX) << "sizes saturate instead of wrapping";
   EXPECT_EQ(read_info(path).value(), image.info_json);
+  EXPECT_EQ(read_section(path, ".fcc_source").value().value_or(""), image.source);
 }
 
 TEST(Model, NeedsNothingButMemoryFunctions) {
