@@ -17,7 +17,7 @@ struct Emitter::Tile {
   const ContractTile& t;
   DType type;                       // of the accumulators
   int64_t lanes, chunks;            // columns = chunks * lanes
-  std::vector<Value*> row_offsets;  // elements; constants where a_row is one
+  std::vector<Value*> row_offsets;  // elements; constants where a_row and a_line are
   Carried acc;                      // [set][row][chunk]
 
   size_t at(size_t set, int64_t row, int64_t chunk) const {
@@ -46,63 +46,71 @@ static void hide(llvm::IRBuilderBase& b, Value*& x, Value*& y) {
 
 void Emitter::emit_contract(const ContractTile& t) {
   FCC_CHECK(lanes_ == 1, "{}: a contraction inside a vector loop", kernel_.name);
-  FCC_CHECK(t.rows >= 1 && t.cols % kBlock == 0 && t.cols > 0 && t.k_split >= 1, "{}: tile {}x{}", kernel_.name, t.rows,
+  FCC_CHECK(t.rows >= 1 && (t.cols == kBlock / 2 || t.cols % kBlock == 0) && t.cols > 0 && t.k_split >= 1, "{}: tile {}x{}", kernel_.name, t.rows,
             t.cols);
   ScopeGuard scope(*this, true);
   const DType type = kernel_.vars[t.acc_var].type;
-  const int64_t lanes = std::min(target_.lanes(byte_size(type)), kBlock);
+  const int64_t lanes = std::min({target_.lanes(byte_size(type)), kBlock, int64_t{t.cols}});
   Tile tile{t, type, lanes, t.cols / lanes, {}, {}};
   llvm::Constant* zero = arith_.reduce_identity(loop::ReduceOp::add, type);
   tile.acc.assign(static_cast<size_t>(t.k_split) * static_cast<size_t>(t.rows) * static_cast<size_t>(tile.chunks),
                   splat(b_, zero, lanes));
-  Value* row = value(t.a_row);
+  Value *row = value(t.a_row), *line = t.line_rows > 0 ? value(t.a_line) : nullptr;
+  auto times = [&](Value* stride, int64_t n) { return b_.CreateMul(stride, b_.getInt64(static_cast<uint64_t>(n))); };
   for (int64_t r = 0; r < t.rows; ++r)
-    tile.row_offsets.push_back(b_.CreateMul(row, b_.getInt64(static_cast<uint64_t>(r))));
-  Value* a = pointer_at(t.a, offset_of(poly(t.a_base)));
-  Value* b = pointer_at(t.b, offset_of(poly(t.b_base)));
-  contract_level(tile, 0, a, b);
+    tile.row_offsets.push_back(line ? b_.CreateAdd(times(line, r / t.line_rows), times(row, r % t.line_rows))
+                                    : times(row, r));
+  Pointers at{pointer_at(t.a, offset_of(poly(t.a_base))), pointer_at(t.b, offset_of(poly(t.b_base))), nullptr};
+  if (t.prefetch) at.ahead = pointer_at(t.b, offset_of(poly(t.prefetch)));
+  contract_level(tile, 0, at);
   join_sets(tile);
   ++epoch_;
   contract_epilogue(tile);
 }
 
-void Emitter::contract_level(Tile& tile, size_t level, Value* a, Value* b) {
-  const auto& reductions = tile.t.reductions;
-  if (level == reductions.size()) return contract_step(tile, 0, a, b);
-  if (!reductions[level].unroll) return contract_loop(tile, level, a, b);
-  const auto& r = reductions[level];
-  auto* extent = llvm::dyn_cast<ConstantInt>(value(r.extent));
-  FCC_CHECK(extent, "{}: an unrolled reduction needs a constant extent", kernel_.name);
+// The pointers after `count` steps of a reduction; what is fetched ahead moves at its share of the pace of b.
+Emitter::Pointers Emitter::advance(const Tile& tile, const Pointers& from, Value* count,
+                                   const ContractTile::Reduction& r) {
   llvm::Type *a_type = memory_type(context_, kernel_.buffers[tile.t.a].dtype),
              *b_type = memory_type(context_, kernel_.buffers[tile.t.b].dtype);
   Value *a_stride = value(r.a_stride), *b_stride = value(r.b_stride);
+  Pointers to{fcc::advance(b_, a_type, from.a, count, a_stride), fcc::advance(b_, b_type, from.b, count, b_stride),
+              from.ahead};
+  if (!from.ahead) return to;
+  Value* share = b_.CreateSDiv(b_stride, b_.getInt64(static_cast<uint64_t>(tile.t.prefetch_share)));
+  to.ahead = fcc::advance(b_, b_type, from.ahead, count, share);
+  return to;
+}
+
+void Emitter::contract_level(Tile& tile, size_t level, const Pointers& at) {
+  const auto& reductions = tile.t.reductions;
+  if (level == reductions.size()) return contract_step(tile, 0, at);
+  if (!reductions[level].unroll) return contract_loop(tile, level, at);
+  const auto& r = reductions[level];
+  auto* extent = llvm::dyn_cast<ConstantInt>(value(r.extent));
+  FCC_CHECK(extent, "{}: an unrolled reduction needs a constant extent", kernel_.name);
   const bool innermost = level + 1 == reductions.size();
   for (int64_t k = 0; k < extent->getSExtValue(); ++k) {
-    Value* count = b_.getInt64(static_cast<uint64_t>(k));
-    Value *ak = advance(b_, a_type, a, count, a_stride), *bk = advance(b_, b_type, b, count, b_stride);
-    if (k > 0 && tile.t.rows > 1) hide(b_, ak, bk);
+    Pointers next = advance(tile, at, b_.getInt64(static_cast<uint64_t>(k)), r);
+    if (k > 0 && tile.t.rows > 1) hide(b_, next.a, next.b);
     if (innermost)
-      contract_step(tile, static_cast<size_t>(k % tile.t.k_split), ak, bk);
+      contract_step(tile, static_cast<size_t>(k % tile.t.k_split), next);
     else
-      contract_level(tile, level + 1, ak, bk);
+      contract_level(tile, level + 1, next);
   }
 }
 
-void Emitter::contract_loop(Tile& tile, size_t level, Value* a, Value* b) {
+void Emitter::contract_loop(Tile& tile, size_t level, const Pointers& from) {
   const auto& r = tile.t.reductions[level];
-  llvm::Type *a_type = memory_type(context_, kernel_.buffers[tile.t.a].dtype),
-             *b_type = memory_type(context_, kernel_.buffers[tile.t.b].dtype);
-  Value *a_stride = value(r.a_stride), *b_stride = value(r.b_stride), *extent = value(r.extent);
+  Value* extent = value(r.extent);
   const bool innermost = level + 1 == tile.t.reductions.size();
   const int64_t sets = innermost ? tile.t.k_split : 1;
   auto at = [&](Value* i, int64_t k) {
-    Value* shift = b_.getInt64(static_cast<uint64_t>(k));
-    Value* ak = advance(b_, a_type, advance(b_, a_type, a, i, a_stride), shift, a_stride);
-    Value* bk = advance(b_, b_type, advance(b_, b_type, b, i, b_stride), shift, b_stride);
+    const Pointers next = advance(tile, advance(tile, from, i, r), b_.getInt64(static_cast<uint64_t>(k)), r);
     if (innermost)
-      contract_step(tile, static_cast<size_t>(k), ak, bk);
+      contract_step(tile, static_cast<size_t>(k), next);
     else
-      contract_level(tile, level + 1, ak, bk);
+      contract_level(tile, level + 1, next);
   };
   Value* whole = extent;
   if (sets > 1) whole = b_.CreateSub(extent, b_.CreateURem(extent, b_.getInt64(static_cast<uint64_t>(sets))));
@@ -119,8 +127,11 @@ void Emitter::contract_loop(Tile& tile, size_t level, Value* a, Value* b) {
 
 // One multiply-add for each accumulator. The shorter side (rows of a or vectors of b) is loaded first and kept, the
 // longer one is loaded as it is used, so that few registers are taken besides the accumulators.
-void Emitter::contract_step(Tile& tile, size_t set, Value* a, Value* b) {
+void Emitter::contract_step(Tile& tile, size_t set, const Pointers& at) {
   const ContractTile& t = tile.t;
+  if (at.ahead)  // read, into the second level
+    b_.CreateIntrinsic(llvm::Intrinsic::prefetch, {b_.getPtrTy()},
+                       {at.ahead, b_.getInt32(0), b_.getInt32(2), b_.getInt32(1)});
   const DType a_dtype = kernel_.buffers[t.a].dtype, b_dtype = kernel_.buffers[t.b].dtype;
   llvm::Type *a_type = memory_type(context_, a_dtype), *b_type = memory_type(context_, b_dtype);
   auto load = [&](loop::BufferId id, DType dtype, llvm::Type* type, Value* pointer) {
@@ -129,11 +140,11 @@ void Emitter::contract_step(Tile& tile, size_t set, Value* a, Value* b) {
     return arith_.cast(dtype, tile.type, arith_.from_memory(dtype, l));
   };
   auto row = [&](int64_t r) {
-    Value* p = r ? b_.CreateGEP(a_type, a, tile.row_offsets[static_cast<size_t>(r)]) : a;
+    Value* p = r ? b_.CreateGEP(a_type, at.a, tile.row_offsets[static_cast<size_t>(r)]) : at.a;
     return splat(b_, load(t.a, a_dtype, a_type, p), tile.lanes);
   };
   auto column = [&](int64_t c) {
-    Value* p = c ? b_.CreateConstGEP1_64(b_type, b, static_cast<uint64_t>(c * tile.lanes)) : b;
+    Value* p = c ? b_.CreateConstGEP1_64(b_type, at.b, static_cast<uint64_t>(c * tile.lanes)) : at.b;
     return load(t.b, b_dtype, with_lanes(b_type, tile.lanes), p);
   };
   auto multiply = [&](Value* x, Value* y, int64_t r, int64_t c) {

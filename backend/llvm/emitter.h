@@ -189,10 +189,14 @@ class Emitter {
 
   // -- emit_contract.cc
   struct Tile;
+  struct Pointers {
+    Value *a, *b, *ahead;  // ahead: what is fetched of b for later, or null
+  };
   void emit_contract(const loop::ContractTile&);
-  void contract_level(Tile&, size_t level, Value* a, Value* b_pointer);
-  void contract_step(Tile&, size_t set, Value* a, Value* b_pointer);
-  void contract_loop(Tile&, size_t level, Value* a, Value* b_pointer);
+  Pointers advance(const Tile&, const Pointers&, Value* count, const loop::ContractTile::Reduction&);
+  void contract_level(Tile&, size_t level, const Pointers&);
+  void contract_step(Tile&, size_t set, const Pointers&);
+  void contract_loop(Tile&, size_t level, const Pointers&);
   void contract_epilogue(Tile&);
   void join_sets(Tile&);
 

@@ -138,7 +138,8 @@ class KernelTraits {
       for (const loop::Expr& e : {s.lo, s.hi, s.value, s.mask}) look(e);
       for (const loop::Expr& e : s.indices) look(e);
       if (!s.contract) return;
-      for (const loop::Expr& e : {s.contract->a_base, s.contract->b_base, s.contract->a_row}) look(e);
+      const loop::ContractTile& t = *s.contract;
+      for (const loop::Expr& e : {t.a_base, t.b_base, t.a_row, t.a_line, t.prefetch}) look(e);
       for (const auto& r : s.contract->reductions)
         for (const loop::Expr& e : {r.extent, r.a_stride, r.b_stride}) look(e);
     });

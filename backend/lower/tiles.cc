@@ -18,6 +18,8 @@ static TileShape largest_tile(const Target& t, int64_t panel) {
   return {1, 16};
 }
 
+int32_t most_rows(const Target& target, int64_t panel) { return largest_tile(target, panel).rows; }
+
 TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows) {
   TileShape t = largest_tile(target, panel);
   if (!rows.is_constant()) {

@@ -13,6 +13,8 @@ struct TileShape {
   int32_t cols;  // 16 or 32
 };
 
+// The most rows a tile may have.
+int32_t most_rows(const Target& target, int64_t panel);
 // panel: columns of one packed panel (16 or 32). rows: how many there are to cover, or an open size.
 TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows);
 // Accumulator sets for a tile, so that at least 8 independent FMA chains hide the latency (4 cycles x 2 ports).

@@ -101,7 +101,7 @@ struct CompiledContract {
   };
   const ContractTile* tile;
   Code code;
-  Register a_base, b_base, a_row, row_var, block_var, lane_var, acc_var;
+  Register a_base, b_base, a_row, a_line, row_var, block_var, lane_var, acc_var;
   std::vector<Reduction> reductions;
   CompiledBlock epilogue;
 };
@@ -196,6 +196,7 @@ std::unique_ptr<CompiledContract> Machine::compile(const ContractTile& t) {
   c->a_base = reg(t.a_base);
   c->b_base = reg(t.b_base);
   c->a_row = reg(t.a_row);
+  c->a_line = t.line_rows > 0 ? reg(t.a_line) : c->a_row;
   for (const ContractTile::Reduction& r : t.reductions)
     c->reductions.push_back({reg(r.extent), reg(r.a_stride), reg(r.b_stride)});
   c->row_var = builder_.register_of(t.row_var);
@@ -339,7 +340,9 @@ Value Machine::contract_element(const CompiledContract& c, int64_t row, int64_t 
     if (frame_[r.extent].i <= 0) return {.i = 0};  // also 0.0
   double sum = 0;
   uint64_t int_sum = 0;
-  int64_t a = frame_[c.a_base].i + row * frame_[c.a_row].i, b = frame_[c.b_base].i + col;
+  const int64_t in_line = t.line_rows > 0 ? row % t.line_rows : row, line = t.line_rows > 0 ? row / t.line_rows : 0;
+  int64_t a = frame_[c.a_base].i + line * frame_[c.a_line].i + in_line * frame_[c.a_row].i;
+  int64_t b = frame_[c.b_base].i + col;
   while (true) {
     const Value x = element(t.a, a), y = element(t.b, b);
     if (floats)

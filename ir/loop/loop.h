@@ -43,7 +43,8 @@ enum class LoopKind : uint8_t {
   unroll,  // constant trip count: fully unrolled
 };
 
-// acc[r,c] = sum over k of a[a_base + r*a_row + sum(k_i*a_stride_i)] * b[b_base + c + sum(k_i*b_stride_i)]
+// acc[r,c] = sum over k of a[a_base + row(r) + sum(k_i*a_stride_i)] * b[b_base + c + sum(k_i*b_stride_i)]
+// with row(r) = r*a_row, or, when line_rows is set, r/line_rows*a_line + r%line_rows*a_row (pixels of several lines)
 // for r < rows, c < cols, then `epilogue` for every (r,c) with c = 16*block + lane and row_var, block_var, lane_var
 // and acc_var bound: the epilogue runs on registers; row_var and block_var are constants to the emitter, lane_var
 // (0..15) is the vector direction. All offsets are in elements of the flat buffer.
@@ -52,7 +53,9 @@ struct ContractTile {
   BufferId a = -1, b = -1;
   Expr a_base, b_base;
   Expr a_row;                 // element stride between rows, best a constant
-  int32_t rows = 1, cols = 16;  // register tile; cols is a multiple of 16
+  int32_t line_rows = 0;      // > 0: every so many rows start anew, a_line elements after the last start
+  Expr a_line;
+  int32_t rows = 1, cols = 16;  // register tile; cols is 8 or a multiple of 16
   int32_t k_split = 1;        // > 1: the innermost reduction alternates between this many accumulator sets,
                               // added pairwise at the end (hides FMA latency when rows*cols is small)
   struct Reduction {
@@ -61,6 +64,10 @@ struct ContractTile {
     bool unroll = false;      // constant extent, unrolled
   };
   std::vector<Reduction> reductions;  // outermost first; empty: acc = a*b once
+  // A hint: while the tile runs, fetch the elements of b from here on into the second-level cache, at 1/prefetch_share
+  // of the pace at which the tile itself walks through b. Null: none. May lie past the end of b.
+  Expr prefetch;
+  int32_t prefetch_share = 1;
   VarId row_var = -1, block_var = -1, lane_var = -1, acc_var = -1;
   Block epilogue;             // let, store, if
 };

@@ -338,6 +338,11 @@ class Parser {
     t.a_base = expr();
     in_.expect(";");
     t.a_row = expr();
+    if (in_.accept(";")) {
+      t.line_rows = static_cast<int32_t>(in_.integer());
+      in_.expect(",");
+      t.a_line = expr();
+    }
     in_.expect("]");
     in_.expect("*");
     t.b = buffer(in_.word());
@@ -346,6 +351,13 @@ class Parser {
     in_.expect("]");
     while (in_.accept("over")) t.reductions.push_back(reduction());
     if (in_.accept("split")) t.k_split = static_cast<int32_t>(in_.integer());
+    if (in_.accept("prefetch")) {
+      in_.expect("(");
+      t.prefetch = expr();
+      in_.expect(",");
+      t.prefetch_share = static_cast<int32_t>(in_.integer());
+      in_.expect(")");
+    }
     t.epilogue = braces();
     return contract(std::move(t));
   }

@@ -60,12 +60,14 @@ void for_each_expr(const Stmt& s, Visit visit) {
   if (!s.contract) return;
   visit(s.contract->a_base);
   visit(s.contract->a_row);
+  if (s.contract->line_rows > 0) visit(s.contract->a_line);
   visit(s.contract->b_base);
   for (const ContractTile::Reduction& r : s.contract->reductions) {
     visit(r.extent);
     visit(r.a_stride);
     visit(r.b_stride);
   }
+  if (s.contract->prefetch) visit(s.contract->prefetch);
 }
 
 // Names for variables and buffers: their own, made unique, or numbers by first appearance.
@@ -341,14 +343,16 @@ class Printer {
   }
 
   void contract(const ContractTile& t, int depth) {
-    std::string head = fmt::format("tile {}x{} {}: {}[{}, {}, {}] = {}[{}; {}] * {}[{}]", t.rows, t.cols,
+    const std::string lines = t.line_rows > 0 ? fmt::format("; {}, {}", t.line_rows, inside(t.a_line, 0)) : "";
+    std::string head = fmt::format("tile {}x{} {}: {}[{}, {}, {}] = {}[{}; {}{}] * {}[{}]", t.rows, t.cols,
                                    names_.var(t.acc_var), acc_type(t), names_.var(t.row_var), names_.var(t.block_var),
                                    names_.var(t.lane_var), names_.buffer(t.a), inside(t.a_base, 0), inside(t.a_row, 0),
-                                   names_.buffer(t.b), inside(t.b_base, 0));
+                                   lines, names_.buffer(t.b), inside(t.b_base, 0));
     for (const ContractTile::Reduction& r : t.reductions)
       head += fmt::format(" over ({}, {}, {}){}", inside(r.extent, 0), inside(r.a_stride, 0), inside(r.b_stride, 0),
                           r.unroll ? " @unroll" : "");
     if (t.k_split != 1) head += fmt::format(" split {}", t.k_split);
+    if (t.prefetch) head += fmt::format(" prefetch({}, {})", inside(t.prefetch, 0), t.prefetch_share);
     braces(head + " ", t.epilogue, depth);
   }
 

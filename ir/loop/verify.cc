@@ -319,8 +319,12 @@ class Verifier {
             name(buffer_of(t.b).dtype));
     require(floats ? sum == DType::f32 || sum == DType::f64 : sum == DType::i32 || sum == DType::i64,
             "a sum of {} in {}", name(buffer_of(t.a).dtype), name(sum));
-    require(t.rows >= 1 && t.cols >= 16 && t.cols % 16 == 0, "a tile of {}x{}: columns come in sixteens", t.rows,
-            t.cols);
+    require(t.rows >= 1 && (t.cols == 8 || (t.cols >= 16 && t.cols % 16 == 0)),
+            "a tile of {}x{}: columns come in sixteens, or are eight", t.rows, t.cols);
+    require(t.line_rows >= 0, "{} rows a line", t.line_rows);
+    if (t.line_rows > 0) expr(t.a_line, DType::i64, "the line stride of A");
+    require(t.prefetch_share >= 1, "a prefetch shared by {}", t.prefetch_share);
+    if (t.prefetch) expr(t.prefetch, DType::i64, "the prefetch");
     require(t.k_split >= 1, "split {}", t.k_split);
     expr(t.a_base, DType::i64, "the base of A");
     expr(t.a_row, DType::i64, "the row stride of A");

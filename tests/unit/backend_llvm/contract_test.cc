@@ -181,6 +181,22 @@ int count(const std::string& text, const std::string& word) {
   return n;
 }
 
+// Rows from two lines of an image, with the next weights fetched ahead, and tiles of eight columns.
+TEST(Contract, RowsOfSeveralLines) {
+  for (int32_t cols : {8, 32}) {
+    Kernel k = gemm({7, cols, 12}, DType::f32, DType::f32, DType::f32, 12);
+    k.buffers[0].dims = {2, 5, 12};
+    ContractTile t = *k.body[0]->body[0]->contract;
+    t.line_rows = 4;
+    t.a_line = index(60);
+    t.prefetch = index(100);
+    t.prefetch_share = 3;
+    k.body = {for_loop(k.body[0]->var, index(0), index(1), {contract(t)}, LoopKind::tile)};
+    expect_same(k, operands(k, 12), {}, 20, 16);
+    EXPECT_EQ(count(assembly_of(k, Target::level(Isa::x86_64_v4)), "prefetch"), 1);
+  }
+}
+
 TEST(Contract, InnerLoopsDoNotSpill) {
   const Target v2 = Target::level(Isa::x86_64_v2), v3 = Target::level(Isa::x86_64_v3),
                v4 = Target::level(Isa::x86_64_v4), neon = Target::level(Isa::aarch64);

@@ -67,6 +67,10 @@ Kernel contraction() {
                     .cols = 32,
                     .k_split = 2};
   tile.reductions = {{index(30), index(1), index(32)}};
+  tile.line_rows = 3;
+  tile.a_line = index(90);
+  tile.prefetch = var(t) * 8;
+  tile.prefetch_share = 2;
   tile.row_var = r;
   tile.block_var = block;
   tile.lane_var = lane;
