@@ -48,6 +48,13 @@ void pause() {
 #endif
 }
 
+long preemptions() {
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nivcsw;
+}
+thread_local long preemptions_seen = 0;
+
 }  // namespace
 
 void Board::open(Job& job, uint32_t participants, bool wake_all_at_end) {
@@ -70,6 +77,7 @@ void Board::work(uint32_t participant) {
 }
 
 void Board::serve(uint32_t participant) {
+  preemptions_seen = preemptions();
   while (!stopping_.load(std::memory_order_acquire)) {
     uint32_t seen = epoch_.load(std::memory_order_acquire);
     if (help(participant)) continue;
@@ -183,11 +191,9 @@ void Board::wait(uint32_t seen_epoch, uint32_t participant, int64_t spin_ns) {
 
 // Only when the caller sleeps: it is waiting anyway, so the system call delays nobody who was on time.
 void Board::note_preemption() {
-  static thread_local long seen = 0;
-  rusage usage{};
-  ::getrusage(RUSAGE_THREAD, &usage);
-  if (usage.ru_nivcsw != seen) preempted_.store(true, std::memory_order_relaxed);
-  seen = usage.ru_nivcsw;
+  long now = preemptions();
+  if (now != preemptions_seen) preempted_.store(true, std::memory_order_relaxed);
+  preemptions_seen = now;
 }
 
 Board::Join Board::last_join() {

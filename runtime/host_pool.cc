@@ -8,6 +8,7 @@ class HostPool final : public Pool {
  public:
   explicit HostPool(const fcc_host_pool& host) : host_(host) {}
   uint32_t threads() const override { return host_.threads; }
+  void reserve(uint32_t) override {}  // its threads are the host's
 
   bool run(Job& job, uint32_t participants) override {
     Board board;  // on the stack: parallel() returns only after every call it made

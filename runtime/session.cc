@@ -214,6 +214,7 @@ fcc_status Session::prepare() {
   FCC_RETURN_IF_FAILED(check_overlaps(0));
   resolve_steps(0);
   schedule();
+  reserve_helpers();
   memory_version_ = core_->memory_version;
   stale_ = false;
   return FCC_OK;
@@ -224,7 +225,12 @@ fcc_status Session::place_outputs(uint32_t stage) {
     if (stages_.of_output[i] != stage) continue;
     const fcc_slot& slot = entry_.outputs[i];
     Output& output = outputs_[i];
-    for (uint32_t axis = 0; axis < slot.rank; ++axis) output.dims[axis] = sizes_(slot.dims[axis]);
+    for (uint32_t axis = 0; axis < slot.rank; ++axis) {
+      output.dims[axis] = sizes_(slot.dims[axis]);
+      if (output.dims[axis] < 0)
+        return fail(FCC_BAD_SHAPE, "output \"%s\" would have the size %lld in dimension %u", slot.name,
+                    static_cast<long long>(output.dims[axis]), axis);
+    }
     if (!dense_bytes(slot.dtype, slot.rank, output.dims.data(), &output.bytes))
       return fail(FCC_BAD_SHAPE, "output \"%s\" would be %s, larger than any memory", slot.name,
                   shape_text(slot.dtype, slot.rank, output.dims.data()).c_str());
@@ -308,6 +314,11 @@ void Session::schedule() {
   sharable_ns_ = remaining;
 }
 
+// Whether runs at this shape fork may depend on how closely they follow each other; threads start at the first.
+void Session::reserve_helpers() {
+  if (core_->participants > 1 && sharable_ns_ >= kHotForkNs) core_->pool->reserve(core_->participants);
+}
+
 fcc_status Session::symbols_defined(uint32_t step) {
   uint32_t stage = stages_.of_step[step] + 1;
   for (uint32_t i = 0; i < entry_.n_symbols; ++i)
@@ -320,6 +331,7 @@ fcc_status Session::symbols_defined(uint32_t step) {
   FCC_RETURN_IF_FAILED(check_overlaps(stage));
   resolve_steps(stage);
   schedule();
+  reserve_helpers();
   return FCC_OK;
 }
 

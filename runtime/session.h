@@ -79,6 +79,7 @@ class Session final : private SymbolListener {
   void resolve_steps(uint32_t stage);
   void* resolve(const fcc_arg& arg) const;
   void schedule();
+  void reserve_helpers();
   fcc_status symbols_defined(uint32_t step) override;
   fcc_status finish(const Execution::Outcome& outcome);
   bool known_before_run(const fcc_size& size) const;

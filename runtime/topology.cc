@@ -90,10 +90,9 @@ bool CpuSet::contains(uint32_t cpu) const {
   return cpu / kWordBits < words_.size() && (words_[cpu / kWordBits] >> cpu % kWordBits & 1);
 }
 
-CpuSet CpuSet::without(uint32_t cpu) const {
-  CpuSet set = *this;
-  if (cpu / kWordBits < words_.size()) set.words_[cpu / kWordBits] &= ~(1ul << cpu % kWordBits);
-  return set;
+void CpuSet::assign_without(const CpuSet& other, uint32_t cpu) {
+  words_ = other.words_;
+  if (cpu / kWordBits < words_.size()) words_[cpu / kWordBits] &= ~(1ul << cpu % kWordBits);
 }
 
 void CpuSet::apply_to(int thread_id) const {

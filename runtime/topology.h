@@ -18,7 +18,8 @@ class CpuSet {
   static CpuSet of_this_thread();
   uint32_t count() const;
   bool contains(uint32_t cpu) const;
-  CpuSet without(uint32_t cpu) const;
+  // Takes over the other set without one CPU; no allocation between sets of one size.
+  void assign_without(const CpuSet& other, uint32_t cpu);
   // Moves a thread (kernel thread id) to these CPUs. Best effort.
   void apply_to(int thread_id) const;
 

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <memory>
-#include <vector>
 
 #include "clock.h"
 #include "pool.h"
@@ -33,30 +33,40 @@ int64_t thread_cpu_ns() {
 // Everything that belongs to one process; a forked child makes its own.
 class Crew {
  public:
-  Crew() : pid_(::getpid()), allowed_(CpuSet::of_this_thread()) { workers_.reserve(kMaxParticipants); }
+  Crew() : pid_(::getpid()), allowed_(CpuSet::of_this_thread()), others_(allowed_) {}
   bool of_this_process() const { return pid_ == ::getpid(); }
   bool try_lock() { return !busy_.exchange(true, std::memory_order_acquire); }
   void unlock() { busy_.store(false, std::memory_order_release); }
 
-  // With the lock held. At most `wanted` threads in all, fewer when the system refuses to make them.
+  // Starts workers up to `wanted` participants, also while a job runs: it has no share for them. How many there are
+  // then, at most `wanted`; fewer when the system refuses to make them.
   uint32_t ensure(uint32_t wanted) {
-    while (workers_.size() + 1 < wanted && start_worker()) {
+    if (n_workers_.load(std::memory_order_acquire) + 1 < wanted) {
+      while (starting_.exchange(true, std::memory_order_acquire)) ::sched_yield();
+      while (n_workers_.load(std::memory_order_relaxed) + 1 < wanted && start_worker()) {
+      }
+      starting_.store(false, std::memory_order_release);
     }
-    return std::min<uint32_t>(wanted, static_cast<uint32_t>(workers_.size()) + 1);
+    return std::min(wanted, n_workers_.load(std::memory_order_acquire) + 1);
   }
 
   // With the lock held. A worker stacked on the caller's CPU would wait for the caller, and the caller for nothing. Not
   // at every move of the caller: threads that take turns would spend more on placing than on work.
   void keep_off(int cpu) {
     constexpr int64_t kPlacementNs = 10'000'000;
-    if (cpu < 0 || cpu == excluded_cpu_ || workers_.size() + 1 > allowed_.count()) return;
+    uint32_t n = n_workers_.load(std::memory_order_acquire);
+    bool more = n != placed_;
+    if (cpu < 0 || (cpu == excluded_cpu_ && !more) || n + 1 > allowed_.count()) return;
     int64_t now = now_ns();
-    if (placed_ns_ > 0 && now - placed_ns_ < kPlacementNs) return;
-    CpuSet others = allowed_.without(static_cast<uint32_t>(cpu));
-    if (others.count() == 0) return;
-    for (Worker* worker : workers_)
-      if (int id = worker->thread_id.load(std::memory_order_acquire); id != 0) others.apply_to(id);
-    if (!all_started()) return;  // once more in the next run
+    if (!more && placed_ns_ > 0 && now - placed_ns_ < kPlacementNs) return;
+    others_.assign_without(allowed_, static_cast<uint32_t>(cpu));
+    if (others_.count() == 0) return;
+    for (uint32_t i = 0; i < n; ++i) {
+      int id = workers_[i]->thread_id.load(std::memory_order_acquire);
+      if (id == 0) return;  // it has not started; once more in the next run
+      others_.apply_to(id);
+    }
+    placed_ = n;
     excluded_cpu_ = cpu;
     placed_ns_ = now;
   }
@@ -80,11 +90,11 @@ class Crew {
 
   void stop() {
     board_.stop();
-    for (Worker* worker : workers_) {
-      ::pthread_join(worker->thread, nullptr);
-      delete worker;
+    for (uint32_t i = 0; i < n_workers_.load(); ++i) {
+      ::pthread_join(workers_[i]->thread, nullptr);
+      delete workers_[i];
     }
-    workers_.clear();
+    n_workers_ = 0;
   }
 
  private:
@@ -109,7 +119,9 @@ class Crew {
     std::unique_ptr<Worker> worker(new (std::nothrow) Worker());
     if (worker == nullptr) return false;
     worker->board = &board_;
-    worker->participant = static_cast<uint32_t>(workers_.size()) + 1;
+    uint32_t n = n_workers_.load(std::memory_order_relaxed);
+    if (n + 1 >= kMaxParticipants) return false;
+    worker->participant = n + 1;
     sigset_t all, before;
     ::sigfillset(&all);
     pthread_attr_t attributes;
@@ -120,9 +132,8 @@ class Crew {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     ::pthread_attr_destroy(&attributes);
     if (error != 0) return false;
-    workers_.push_back(worker.release());
-    excluded_cpu_ = -1;
-    placed_ns_ = 0;
+    workers_[n] = worker.release();
+    n_workers_.store(n + 1, std::memory_order_release);
     return true;
   }
 
@@ -134,19 +145,17 @@ class Crew {
     return nullptr;
   }
 
-  bool all_started() const {
-    for (Worker* worker : workers_)
-      if (worker->thread_id.load(std::memory_order_acquire) == 0) return false;
-    return true;
-  }
-
   const pid_t pid_;
   const CpuSet allowed_;
-  std::atomic<bool> busy_{false};
+  std::atomic<bool> busy_{false}, starting_{false};
+  // Of the lock's holder: where the workers may run, without one CPU, and how many of them know.
+  CpuSet others_;
   int excluded_cpu_ = -1;
+  uint32_t placed_ = 0;
   int64_t placed_ns_ = 0;
   int64_t rest_until_ns_ = 0, rest_ns_ = 0;
-  std::vector<Worker*> workers_;
+  std::array<Worker*, kMaxParticipants> workers_{};  // the first n_workers_ are complete
+  std::atomic<uint32_t> n_workers_{0};
   Board board_;
 };
 
@@ -162,6 +171,10 @@ class WorkerPool final : public Pool {
   }
 
   uint32_t threads() const override { return threads_; }
+
+  void reserve(uint32_t participants) override {
+    if (Crew* crew = this_process_crew()) crew->ensure(participants);
+  }
 
   bool run(Job& job, uint32_t participants) override {
     Crew* crew = this_process_crew();
