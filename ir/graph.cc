@@ -151,6 +151,14 @@ std::vector<NodeId> Graph::order() const {
   return v;
 }
 
+// What a run says when the two differ. Data symbols have no names that a user knows.
+static std::string broken_assumption(const SymExpr& a, const SymExpr& b) {
+  for (const SymExpr& e : {a, b})
+    for (const std::string& s : e.symbols())
+      if (s.starts_with('$')) return ": an operand holds a number that does not fit the others";
+  return ": extents " + a.text() + " and " + b.text() + " must be equal";
+}
+
 Result<NodeId> Graph::add(const OpDef& op, std::vector<ValueId> in, Attrs attrs, Loc loc, std::vector<std::string> result_names,
                           std::shared_ptr<const Graph> body, int32_t n_results) {
   while (!in.empty() && in.back() == kNoValue) in.pop_back();
@@ -167,7 +175,7 @@ Result<NodeId> Graph::add(const OpDef& op, std::vector<ValueId> in, Attrs attrs,
   for (size_t k : ctx.observed) set_content(in[k], *ctx.contents_[k], true);
   for (auto& [a, b] : ctx.assumed_equal) {
     const bool known = std::any_of(assumptions.begin(), assumptions.end(), [&](const Assumption& x) { return x.a == a && x.b == b; });
-    if (!known) assumptions.push_back({a, b, describe(op, loc) + ": extents " + a.text() + " and " + b.text() + " must be equal"});
+    if (!known) assumptions.push_back({a, b, describe(op, loc) + broken_assumption(a, b)});
   }
 
   Node node;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "ir/ops/pointwise_content.h"
+#include "ir/ops/numeric.h"
 
 namespace fcc {
 
@@ -147,32 +147,6 @@ static Status check_signature(InferContext& c) {
   return {};
 }
 
-// Two open extents that differ as expressions and are aligned by broadcasting.
-static void assume_broadcast(InferContext& c, const Dims& out, const Dims& operand) {
-  const size_t lead = out.size() - operand.size();
-  for (size_t d = 0; d < operand.size(); ++d) {
-    const SymExpr &x = out[lead + d], &y = operand[d];
-    if (x != y && !y.is(1)) c.assumed_equal.emplace_back(x, y);
-  }
-}
-
-static Status infer_pointwise(InferContext& c) {
-  Dims dims = c.dims(0);
-  for (size_t k = 1; k < c.n_in(); ++k) {
-    if (!c.has(k)) continue;
-    std::optional<Dims> wider = broadcast(dims, c.dims(k));
-    if (!wider)
-      return c.fail("shapes " + text(dims) + " and " + text(c.dims(k)) + " do not broadcast",
-                    "every pair of extents, aligned at the right, must be equal or contain a 1");
-    dims = std::move(*wider);
-  }
-  for (size_t k = 0; k < c.n_in(); ++k)
-    if (c.has(k)) assume_broadcast(c, dims, c.dims(k));
-  c.set(0, c.op.result_dtype ? c.op.result_dtype(c) : c.dtype(0), std::move(dims));
-  if (c.op.formula) propagate_pointwise_content(c);
-  return {};
-}
-
 static Status check_sizes(const InferContext& c) {
   for (const TensorType& t : c.out_types) {
     int64_t bytes = byte_size(t.dtype);
@@ -199,7 +173,8 @@ static void forget_long_contents(InferContext& c) {
 
 Status infer(InferContext& c) {
   FCC_CHECKED(check_signature(c));
-  FCC_CHECKED(c.op.infer ? c.op.infer(c) : infer_pointwise(c));
+  FCC_CHECKED(c.op.infer ? c.op.infer(c)
+                         : ops::broadcast_operands(c, c.op.result_dtype ? c.op.result_dtype(c) : c.dtype(0)));
   forget_long_contents(c);
   return check_sizes(c);
 }

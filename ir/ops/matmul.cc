@@ -36,6 +36,9 @@ Status infer_matmul(InferContext& c) {
   if (!out)
     return c.fail("batch shapes " + text(batch_of(a)) + " and " + text(batch_of(b)) + " do not broadcast",
                   "all extents but the last two must be equal or 1, aligned at the right");
+  ops::assume_broadcast(c, *out, batch_of(a));
+  ops::assume_broadcast(c, *out, batch_of(b));
+  if (!(left_k(a) == right_k(b))) c.assumed_equal.emplace_back(left_k(a), right_k(b));
   if (a.size() > 1) out->push_back(a[a.size() - 2]);
   if (b.size() > 1) out->push_back(b.back());
   c.set(0, c.dtype(0), std::move(*out));
@@ -139,6 +142,8 @@ Status infer_gemm(InferContext& c) {
             "; check the sizes in front of it, or transB");
   const Dims out{g.m, g.n};
   FCC_CHECKED(check_gemm_bias(c, out));
+  if (!(g.k == g.weight_k)) c.assumed_equal.emplace_back(g.k, g.weight_k);
+  if (c.has(2)) ops::assume_broadcast(c, out, c.dims(2));
   c.set(0, c.dtype(0), out);
   return {};
 }

@@ -220,6 +220,10 @@ Status infer_expand(InferContext& c) {
       return c.fail(
           "shape asks for extent " + w.text() + " where the operand has " + x.text(),
           "only axes of extent 1 can be expanded; " + text(c.dims(0)) + " does not broadcast to " + text(wanted));
+    if (!x.is(1)) {  // what a run finds must broadcast as it was taken to
+      assume_equal(c, x, *e);
+      if (!(w == *e)) assume_equal(c, select_eq(w, 1, *e, w), *e);
+    }
     dims[d] = *e;
   }
   c.set(0, c.dtype(0), std::move(dims));

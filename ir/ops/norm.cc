@@ -130,7 +130,10 @@ Status require_broadcast_to_input(InferContext& c, size_t k, std::string_view op
   std::optional<Dims> wide = c.rank(k) <= c.rank(0) ? broadcast(c.dims(0), c.dims(k)) : std::nullopt;
   bool fits = wide.has_value();
   for (size_t d = 0; fits && d < wide->size(); ++d) fits = !ops::clash((*wide)[d], c.dims(0)[d]);
-  if (fits) return {};
+  if (fits) {
+    ops::assume_broadcast(c, c.dims(0), c.dims(k));
+    return {};
+  }
   return c.fail(std::string(operand_name) + " has shape " + text(c.dims(k)) +
                     ", which does not broadcast to the input's " + text(c.dims(0)),
                 "it usually has the extents of the normalized axes");

@@ -31,6 +31,14 @@ const SymExpr& better_known(const SymExpr& a, const SymExpr& b) {
   return !a.is_constant() && b.is_constant() ? b : a;
 }
 
+void assume_broadcast(InferContext& c, const Dims& out, const Dims& operand) {
+  const size_t lead = out.size() - operand.size();
+  for (size_t d = 0; d < operand.size(); ++d) {
+    const SymExpr &x = out[lead + d], &y = operand[d];
+    if (x != y && !y.is(1)) c.assumed_equal.emplace_back(x, y);
+  }
+}
+
 Status broadcast_operands(InferContext& c, DType result) {
   Dims dims = c.dims(0);
   for (size_t k = 1; k < c.n_in(); ++k) {
@@ -42,6 +50,8 @@ Status broadcast_operands(InferContext& c, DType result) {
           "every pair of extents, aligned at the right, must be equal or contain a 1");
     dims = std::move(*wider);
   }
+  for (size_t k = 0; k < c.n_in(); ++k)
+    if (c.has(k)) assume_broadcast(c, dims, c.dims(k));
   c.set(0, result, std::move(dims));
   if (c.op.formula) propagate_pointwise_content(c);
   return {};

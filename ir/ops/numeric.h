@@ -39,6 +39,8 @@ Status status_of(const Result<T>& r) {
 bool clash(const SymExpr& a, const SymExpr& b);
 // Of two extents that must agree, the one that says more: a number before an open dim.
 const SymExpr& better_known(const SymExpr& a, const SymExpr& b);
+// Broadcasting aligns the operand's extents with the result's: open ones that differ as expressions must turn out equal.
+void assume_broadcast(InferContext&, const Dims& result, const Dims& operand);
 // Result 0 becomes the broadcast of the operands; known contents follow the formula.
 Status broadcast_operands(InferContext&, DType result);
 

@@ -142,6 +142,7 @@ SymExpr is_axis(const std::vector<SymExpr>& axes, size_t d) {
 }
 
 Status check_known_axes(InferContext& c, const SymTensor& axes, int64_t rank) {
+  for (const SymExpr& a : axes.elements) assume_axis(c, a, rank);
   if (!axes.is_constant()) return {};
   FCC_TRY(auto normal, normalize_axes(c, axes.constants(), rank, false));
   return {};

@@ -70,6 +70,14 @@ void assume_equal(InferContext& c, const SymExpr& a, const SymExpr& b) {
   if (!(a == b)) c.assumed_equal.emplace_back(a, b);
 }
 
+void assume_not(InferContext& c, const SymExpr& a, int64_t forbidden) {
+  assume_equal(c, select_eq(a, forbidden, 1, 0), 0);
+}
+
+void assume_axis(InferContext& c, const SymExpr& axis, int64_t rank) {
+  if (!axis.is_constant()) assume_equal(c, min(max(axis, -rank), rank - 1), axis);
+}
+
 void pass_content(InferContext& c, size_t result) {
   const SymTensor* content = c.content(0);
   const Dims& dims = c.out_types[result].dims;
@@ -186,6 +194,7 @@ Result<SymExpr> infer_range_length(InferContext& c) {
     x.push_back(t.elements[0]);
   }
   if (x[2].is(0)) return c.fail("delta is 0", "a step of 0 never reaches the limit");
+  assume_not(c, x[2], 0);
   return range_extent(x[0], x[1], x[2]);
 }
 

@@ -29,6 +29,8 @@ loop::Expr in_range(const loop::Expr& e, const loop::Expr& extent);
 
 // What only a run can tell: the model checks it before it computes.
 void assume_equal(InferContext&, const SymExpr& a, const SymExpr& b);
+void assume_not(InferContext&, const SymExpr& a, int64_t forbidden);
+void assume_axis(InferContext&, const SymExpr& axis, int64_t rank);  // in [-rank, rank)
 
 // Hands on what is known of operand 0's elements to a result of rank 0 or 1 with the same elements.
 void pass_content(InferContext&, size_t result = 0);

@@ -228,8 +228,9 @@ Status check_slice(InferContext& c, const SliceOperands& o) {
     return c.fail("slices " + std::to_string(n) + " axes of an operand of rank " + std::to_string(c.rank(0)));
   for (const SymExpr& s : o.steps) {
     if (s.is(0)) return c.fail("a step is 0", "a step is any number but 0; -1 reverses the axis");
-    assume_equal(c, select_eq(s, 0, 1, 0), 0);
+    assume_not(c, s, 0);
   }
+  for (const SymExpr& a : o.axes) assume_axis(c, a, c.rank(0));
   const bool known = std::all_of(o.axes.begin(), o.axes.end(), [](const SymExpr& a) { return a.is_constant(); });
   if (!known) return {};
   std::vector<int64_t> axes;
