@@ -85,7 +85,9 @@ TEST_F(Cli, ReportsWrongUsageWithStatusTwo) {
   for (const char* arguments :
        {"", "run", "run digits.so", "bench --seconds x m.so", "run m.so -o out --frobnicate",
         "dump m.onnx --stage soup", "bench m.so --dim N", "bench m.so --dim N=x", "bench m.so --range 1..0",
-        "m.onnx -o m.so --dim =3", "m.onnx --skip soup", "bench m.so --threads 0"}) {
+        "m.onnx -o m.so --dim =3", "m.onnx --skip soup",
+        "m.onnx -o m.so --target z80", "m.onnx --target x86-64-v3,aarch64", "verify m.onnx --target x86-64-v9",
+        "test . --target z80", "bench m.so --threads 0"}) {
     const Outcome o = fcc(arguments);
     EXPECT_EQ(o.status, 2) << arguments << o.err;
     EXPECT_THAT(o.out, IsEmpty()) << arguments;

@@ -34,7 +34,7 @@ Result<ExitCode> compile(const Options& options) {
   std::error_code ignored;
   if (std::filesystem::equivalent(options.model, output, ignored))
     throw UsageError("the output " + output + " is the model itself");
-  FCC_TRY(CompileOptions compile_options, options.flags.options());
+  CompileOptions compile_options = options.flags.options();
   ProgressLine progress;
   compile_options.progress = [&](std::string_view stage, int done, int total) {
     progress.show(total > 0 ? fmt::format("{} {}/{}", stage, done, total) : std::string(stage));

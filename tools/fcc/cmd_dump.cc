@@ -12,7 +12,7 @@ struct Options {
 };
 
 Result<ExitCode> dump(const Options& options) {
-  FCC_TRY(CompileOptions compile_options, options.flags.options());
+  CompileOptions compile_options = options.flags.options();
   FCC_TRY(std::string text, dump_stage(options.model, compile_options, options.stage, options.kernel));
   fmt::print("{}{}", text, text.ends_with('\n') ? "" : "\n");
   return kDone;

@@ -7,6 +7,7 @@
 
 #include "ir/base/check.h"
 #include "tools/fcc/command.h"
+#include "tools/fcc/compile_flags.h"
 #include "tools/fcc/forked_jobs.h"
 #include "tools/fcc/onnx_case.h"
 #include "tools/fcc/progress.h"
@@ -107,7 +108,7 @@ void warn_of_unknown(const Reasons& known, const std::vector<OnnxCase>& cases) {
 
 Result<ExitCode> test(TestOptions options) {
   options.run.tolerance = allclose_tolerance(options.rtol, options.atol);
-  options.run.targets = {options.target};
+  options.run.targets = targets_named(options.target);
   FCC_TRY(std::vector<OnnxCase> cases, find_cases(options.folders));
   Reasons known;
   for (const std::string& path : options.expected_failures) FCC_CHECKED(read_expected_failures(path, known));

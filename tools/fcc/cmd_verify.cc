@@ -174,7 +174,7 @@ Result<ExitCode> verify(const Options& options) {
   const RandomRange range = parse_range(options.range, options.seed);
   const InputSource source{
       .files = options.inputs, .random = &range, .sizes = parse_dim_sizes(options.sizes), .usual_size = kUsualSize};
-  FCC_TRY(CompileOptions compile_options, options.flags.options());
+  CompileOptions compile_options = options.flags.options();
   FCC_TRY(Import import, import_file(options.model, {.dims = compile_options.dims}));
   DimSizes assumed;
   FCC_TRY(std::vector<Tensor> inputs, gather_inputs(source, wanted_inputs(import), &assumed));

@@ -33,6 +33,17 @@ void check_passes(const std::vector<std::string>& skipped) {
 
 }  // namespace
 
+std::vector<std::string> targets_named(const std::string& list) {
+  Result<std::vector<Target>> targets = parse_targets(list);
+  if (!targets) {
+    const Diagnostic& d = targets.error();
+    throw UsageError(fmt::format("--target {}: {}{}{}", list, d.what, d.hint.empty() ? "" : "; ", d.hint));
+  }
+  std::vector<std::string> texts;
+  for (const Target& t : *targets) texts.push_back(t.text());
+  return texts;
+}
+
 void CompileFlags::add(CLI::App& app) {
   app.add_option("--target", target_,
                  "host (default), x86-64-v2, x86-64-v3, x86-64-v4 or aarch64; a list makes one file with several")
@@ -54,16 +65,14 @@ void CompileFlags::add(CLI::App& app) {
                "convolve without Winograd's transform: slower, a little more exact");
 }
 
-Result<CompileOptions> CompileFlags::options() const {
+CompileOptions CompileFlags::options() const {
   for (const std::string& dim : options_.dims) {
     if (!is_dim(dim))
       throw UsageError(fmt::format("--dim {}: expected NAME=SIZE or NAME=MIN..MAX, such as N=1..64", dim));
   }
   check_passes(options_.skip);
   CompileOptions options = options_;
-  FCC_TRY(std::vector<Target> targets, parse_targets(target_));
-  options.targets.clear();
-  for (const Target& t : targets) options.targets.push_back(t.text());
+  options.targets = targets_named(target_);
   return options;
 }
 

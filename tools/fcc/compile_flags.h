@@ -8,13 +8,16 @@ namespace fcc {
 class CompileFlags {
  public:
   void add(CLI::App& app);
-  // Throws UsageError when a dimension is malformed or a pass does not exist; a diagnostic for a bad target.
-  Result<CompileOptions> options() const;
+  // Throws UsageError when a dimension is malformed, or when a pass or a target does not exist.
+  CompileOptions options() const;
 
  private:
   CompileOptions options_;
   std::string target_ = "host";
 };
+
+// The targets of a list as texts that the driver understands. Throws UsageError.
+std::vector<std::string> targets_named(const std::string& list);
 
 // A line on stderr for each thing what the driver assumed or ignored.
 void print_notes(const CompileReport&);

@@ -1,5 +1,8 @@
 // The fcc command: finds the command word, parses its options, runs it, and turns whatever comes back into an exit
 // status and text on stderr. What the commands do is in cmd_*.cc.
+#include <unistd.h>
+
+#include <csignal>
 #include <cstdio>
 #include <new>
 
@@ -92,9 +95,18 @@ int guarded_main(std::vector<std::string> arguments) {
   }
 }
 
+// Weights beside a model are mapped; a page of a file that somebody cut off meanwhile raises SIGBUS.
+void explain_bus_error(int) {
+  constexpr std::string_view kText =
+      "error: a file became shorter while it was read\n hint: wait until it has been written completely\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText.data(), kText.size());
+  ::_exit(kModelFault);
+}
+
 }  // namespace
 }  // namespace fcc
 
 int main(int argc, char** argv) {
+  ::signal(SIGBUS, fcc::explain_bus_error);
   return fcc::guarded_main(std::vector<std::string>(argv + 1, argv + argc));
 }
