@@ -100,8 +100,8 @@ bool OpenDims::opens(int64_t extent, int axis) const {
 Result<Dims> OpenDims::dims_of(const onnx::TensorShapeProto& shape, std::string_view input, bool may_open) {
   static constexpr int kMaxRank = 16;
   if (shape.dim_size() > kMaxRank)
-    return fail(
-        fmt::format("input {} has rank {}; at most {} is supported", quoted(input), shape.dim_size(), kMaxRank));
+    return fail(fmt::format("input {} has rank {}; at most {} is supported", quoted(input), shape.dim_size(), kMaxRank),
+                {}, "remove axes of extent 1");
   Dims dims;
   for (int i = 0; i < shape.dim_size(); ++i) {
     const auto& d = shape.dim(i);

@@ -59,7 +59,9 @@ void Faults::add(Diagnostic d) {
 
 Status Faults::status() {
   if (list_.empty()) return {};
-  if (full()) list_.back() = {.what = "further faults are not shown"};
+  if (full())
+    list_.back() = {
+        .what = "further faults are not shown", .where = list_.front().where, .hint = "mend those above first"};
   Diagnostic first = std::move(list_.front());
   first.more.assign(std::make_move_iterator(list_.begin() + 1), std::make_move_iterator(list_.end()));
   list_.clear();

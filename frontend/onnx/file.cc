@@ -73,13 +73,16 @@ std::string directory_of(std::string_view path) {
 
 Result<FileBytes> read_whole_file(const std::string& path, int64_t most) {
   const auto refuse = [&](std::string why, std::string hint = {}) {
-    return fail(Diagnostic{.what = quoted(path) + " " + std::move(why), .hint = std::move(hint)});
+    return fail(Diagnostic{.what = quoted(path) + " " + std::move(why),
+                           .where = printable(path),
+                           .hint = hint.empty() ? "check the path and its permissions" : std::move(hint)});
   };
   if (path.empty() || path.find('\0') != path.npos)
-    return fail("no file name was given", {}, "give the path of a file");
+    return fail(
+        Diagnostic{.what = "no file name was given", .where = "the command line", .hint = "give the path of a file"});
   // Non-blocking, so that a FIFO without a writer cannot hang the open.
   Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
-  struct stat st{};
+  struct stat st {};
   if (!fd.ok() && (errno == ENXIO || errno == EACCES) && ::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
     return refuse(fmt::format("is {}, not a file", kind_of(st.st_mode)), "give a regular file");
   if (!fd.ok())
@@ -96,7 +99,8 @@ Result<FileBytes> read_whole_file(const std::string& path, int64_t most) {
   const auto size = static_cast<size_t>(st.st_size);
   FileBytes bytes{std::make_unique_for_overwrite<std::byte[]>(size), size};
   if (!read_fully(fd.get(), {bytes.data.get(), size}))
-    return refuse(errno ? std::string("cannot be read: ") + std::strerror(errno) : "became shorter while it was read");
+    return errno ? refuse(std::string("cannot be read: ") + std::strerror(errno))
+                 : refuse("became shorter while it was read", "wait until it has been written completely");
   std::byte extra;
   if (::read(fd.get(), &extra, 1) == 1)
     return refuse("grew while it was read", "wait until it has been written completely");
@@ -147,7 +151,7 @@ static Result<Fd> open_beneath(const std::string& base, std::string_view locatio
   for (size_t i = 0; i + 1 < parts.size(); ++i) {
     Fd next(::openat(dir.get(), parts[i].c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!next.ok() && (errno == ELOOP || errno == ENOTDIR)) {
-      struct stat st{};
+      struct stat st {};
       if (::fstatat(dir.get(), parts[i].c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
         return refuse_location(location, fmt::format("goes through the symbolic link {}", quoted(parts[i])), link_hint);
       return refuse_location(location, fmt::format("goes through {}, which is no folder", quoted(parts[i])),
@@ -158,7 +162,7 @@ static Result<Fd> open_beneath(const std::string& base, std::string_view locatio
   }
   Fd file(::openat(dir.get(), parts.back().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   if (!file.ok() && errno == ELOOP) return refuse_location(location, "is a symbolic link", link_hint);
-  if (!file.ok() && errno == ENXIO) return refuse_location(location, "is not a regular file");
+  if (!file.ok() && errno == ENXIO) return refuse_location(location, "is not a regular file", "name a regular file");
   if (!file.ok()) return refuse_location(location, std::string("cannot be opened: ") + std::strerror(errno), kBeside);
   return file;
 }
@@ -173,7 +177,7 @@ Result<ExternalFiles::File*> ExternalFiles::open(std::string_view location) {
     return refuse_location(location, fmt::format("is one of more than {} files", kMaxFiles),
                            "save all weights in one file");
   FCC_TRY(Fd fd, open_beneath(base_dir_, location));
-  struct stat st{};
+  struct stat st {};
   if (::fstat(fd.get(), &st) != 0)
     return refuse_location(location, std::string("cannot be read: ") + std::strerror(errno));
   if (!S_ISREG(st.st_mode))

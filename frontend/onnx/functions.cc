@@ -17,7 +17,8 @@ Result<FunctionTable> FunctionTable::build(const onnx::ModelProto& model, int64_
   FunctionTable table;
   if (model.functions_size() > kMaxFunctions)
     return fail(
-        fmt::format("the model has {} functions; at most {} are supported", model.functions_size(), kMaxFunctions));
+        fmt::format("the model has {} functions; at most {} are supported", model.functions_size(), kMaxFunctions), {},
+        "remove those that no node calls");
   for (const auto& f : model.functions()) {
     if (f.name().empty()) return fail("a model-local function has no name", {}, "name it; nodes call it by name");
     Function entry{&f, default_attributes(f), model_opset};
@@ -88,7 +89,7 @@ Status FunctionTable::check_expansion(const onnx::GraphProto& graph) const {
     v.nodes += it->second;
     if (v.nodes > kMaxInlinedNodes)
       return fail(fmt::format("the model has more than {} nodes once its functions are inlined", kMaxInlinedNodes),
-                  "exceeded at calls of " + callee_name);
+                  "exceeded at calls of " + callee_name, "the file is damaged; such calls multiply without end");
   }
   return {};
 }

@@ -49,7 +49,8 @@ Result<std::unique_ptr<Loaded>> load(std::span<const std::byte> bytes, std::stri
   if (static_cast<int64_t>(bytes.size()) > kMaxModelBytes)
     return fail(Diagnostic{
         .what = fmt::format("{} has {} bytes; at most {} are possible", quoted(file), bytes.size(), kMaxModelBytes),
-        .where = std::string(file)});
+        .where = std::string(file),
+        .hint = "save the weights beside the model: onnx.save_model(model, path, save_as_external_data=True)"});
   if (Status s = check_wire(bytes, WireRoot::model); !s) return not_a_model(bytes, file, std::move(s).error());
   auto out = std::make_unique<Loaded>();
   if (!parse(bytes, out->model))

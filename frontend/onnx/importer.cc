@@ -297,7 +297,8 @@ bool Importer::resolve_operands(const NodeProto& node, std::vector<ValueId>& in)
   for (const std::string& name : node.input()) {
     const std::optional<ValueId> v = name.empty() ? kNoValue : lookup(name);
     if (!v) {
-      fault({.what = fmt::format("{} reads {}, which nothing makes", describe(node), quoted(name))});
+      fault({.what = fmt::format("{} reads {}, which nothing makes", describe(node), quoted(name)),
+             .hint = "name an input, an initializer or a result of an earlier node"});
       usable = false;
     } else if (*v <= kUnusable) {
       Diagnostic why = unusable_[static_cast<size_t>(kUnusable - *v)];
@@ -319,7 +320,10 @@ void Importer::step(const NodeProto& node) {
   if (domain_of(node.domain()).empty() && node.op_type() == "Constant") return import_constant(node);
   if (domain_of(node.domain()).empty() && node.op_type() == "If") return import_if(node, in.empty() ? kNoValue : in[0]);
   if (Status s = import_node(node, std::move(in)); !s) {
-    fault(std::move(s).error());
+    Diagnostic d = std::move(s).error();
+    if (d.hint.empty())
+      d.hint = fmt::format("what it takes: https://onnx.ai/onnx/operators/onnx__{}.html", printable(node.op_type()));
+    fault(std::move(d));
     mark_faulty(node);
   }
 }
@@ -392,7 +396,11 @@ Status Importer::import_node(const NodeProto& node, std::vector<ValueId> in) {
     FCC_TRY(AttrValue value, attribute_value(*bound, tensors_, what));
     n.attrs.set(a.name(), std::move(value));
   }
-  FCC_CHECKED(upgrades().run(n));
+  const auto refuse = [&](Diagnostic d) {
+    name_operands(*graph_, n, d);
+    return std::unexpected(std::move(d));
+  };
+  if (Status s = upgrades().run(n); !s) return refuse(std::move(s).error());
   if (n.results.empty()) {
     const OpDef* def = registry().find(n.op);
     FCC_CHECK(def, "{} has passed the check for unsupported operators", n.op);
@@ -403,11 +411,7 @@ Status Importer::import_node(const NodeProto& node, std::vector<ValueId> in) {
     for (const std::string& o : n.out) names.push_back(o.empty() ? "" : frame().prefix + o);
     const auto n_results = static_cast<int32_t>(names.size());
     Result<NodeId> added = graph_->add(*def, n.in, n.attrs, n.loc, std::move(names), nullptr, n_results);
-    if (!added) {
-      Diagnostic d = std::move(added).error();
-      name_operands(*graph_, n, d);
-      return std::unexpected(std::move(d));
-    }
+    if (!added) return refuse(std::move(added).error());
     n.results = graph_->node(*added).out;
   } else {
     for (size_t k = 0; k < n.results.size() && k < n.out.size(); ++k)

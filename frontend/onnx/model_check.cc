@@ -293,7 +293,8 @@ class StructureCheck {
       if (count > 0 && names.size() < kSearched) names.push_back(known);
     std::sort(names.begin(), names.end());
     const std::string_view near = nearest_name(name, names);
-    return near.empty() ? "" : fmt::format("did you mean {}?", quoted(near));
+    return near.empty() ? "name an input, an initializer or a result of an earlier node"
+                        : fmt::format("did you mean {}?", quoted(near));
   }
 
   const std::string& file_;

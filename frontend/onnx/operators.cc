@@ -56,7 +56,8 @@ std::optional<Refusal> refusal(std::string_view domain, std::string_view op, int
   const OnnxOp* known = find_onnx_op(op);
   if (!known) {
     const std::string_view near = nearest_name(op, onnx_names());
-    return Refusal{"this is no ONNX operator", near.empty() ? "" : fmt::format("did you mean {}?", near)};
+    return Refusal{"this is no ONNX operator", near.empty() ? "ONNX's operators: https://onnx.ai/onnx/operators"
+                                                            : fmt::format("did you mean {}?", near)};
   }
   if (known->since > opset)
     return Refusal{
@@ -68,7 +69,7 @@ std::optional<Refusal> refusal(std::string_view domain, std::string_view op, int
   if (op == "Constant" || op == "If" || registry().find(newest_name(op))) return std::nullopt;
   if (op == "Loop" || op == "Scan")
     return Refusal{"loops are not supported yet", "export with the loop unrolled (fixed trip count)"};
-  return Refusal{"the operator is not supported yet", ""};
+  return Refusal{"the operator is not supported yet", "replace it by other operators before the export"};
 }
 
 std::vector<UnsupportedSite> unsupported_nodes(const onnx::ModelProto& model, const FunctionTable& functions,

@@ -229,7 +229,7 @@ struct ExternalEntry {
 Result<ExternalEntry> external_entry(const TensorProto& t, const std::string& what) {
   ExternalEntry e;
   for (const auto& kv : t.external_data()) {
-    std::string_view ExternalEntry::* slot = nullptr;
+    std::string_view ExternalEntry::*slot = nullptr;
     if (kv.key() == "location") slot = &ExternalEntry::location;
     if (kv.key() == "offset") slot = &ExternalEntry::offset;
     if (kv.key() == "length") slot = &ExternalEntry::length;

@@ -1,5 +1,5 @@
 // Activation functions: pointwise formulas of one operand (PRelu: two), as ONNX defines them.
-#include "ir/op.h"
+#include "ir/ops/numeric.h"
 
 namespace fcc {
 namespace {
@@ -75,18 +75,29 @@ Expr swish(const FormulaContext& c, In in) {
   return in[0] * fn(UnaryOp::sigmoid, in[0] * number(in[0], c.attrs.number("alpha", 1)));
 }
 
-void add(Registry& r, std::string_view name, std::string_view doc, Expr (*formula)(const FormulaContext&, In), std::vector<AttrSpec> attrs = {},
-         Arity in = {1, 1}) {
-  r.add({.name = name, .doc = doc, .attrs = std::move(attrs), .in = in, .out = {1, 1}, .strategy = Strategy::pointwise, .formula = formula});
+using Infer = Status (*)(InferContext&);
+constexpr Infer kOfFloats = ops::infer_same_type<ops::kFloats>, kOfSigned = ops::infer_same_type<ops::kSigned>,
+                kOfNumbers = ops::infer_same_type<ops::kNumbers>;
+
+void add(Registry& r, std::string_view name, std::string_view doc, Expr (*formula)(const FormulaContext&, In),
+         std::vector<AttrSpec> attrs = {}, Infer infer = kOfFloats, Arity in = {1, 1}) {
+  r.add({.name = name,
+         .doc = doc,
+         .attrs = std::move(attrs),
+         .in = in,
+         .out = {1, 1},
+         .strategy = Strategy::pointwise,
+         .infer = infer,
+         .formula = formula});
 }
 
 }  // namespace
 
 void register_activation(Registry& r) {
   const AttrSpec alpha{"alpha", AttrType::number}, beta{"beta", AttrType::number}, gamma{"gamma", AttrType::number};
-  add(r, "Relu", "max(x, 0)", relu);
+  add(r, "Relu", "max(x, 0)", relu, {}, kOfSigned);
   add(r, "LeakyRelu", "x < 0 ? alpha x : x", leaky_relu, {alpha});
-  add(r, "PRelu", "x < 0 ? slope x : x", prelu, {}, {2, 2});
+  add(r, "PRelu", "x < 0 ? slope x : x", prelu, {}, kOfNumbers, {2, 2});
   add(r, "Sigmoid", "1 / (1 + exp(-x))", sigmoid);
   add(r, "Tanh", "tanh(x)", tanh);
   add(r, "HardSigmoid", "clamp(alpha x + beta, 0, 1)", hard_sigmoid, {alpha, beta});
@@ -97,7 +108,8 @@ void register_activation(Registry& r) {
   add(r, "Softplus", "log(1 + exp(x))", softplus);
   add(r, "Softsign", "x / (1 + |x|)", softsign);
   add(r, "ThresholdedRelu", "x > alpha ? x : 0", thresholded_relu, {alpha});
-  add(r, "Shrink", "x < -lambd ? x + bias : x > lambd ? x - bias : 0", shrink, {{"bias", AttrType::number}, {"lambd", AttrType::number}});
+  add(r, "Shrink", "x < -lambd ? x + bias : x > lambd ? x - bias : 0", shrink,
+      {{"bias", AttrType::number}, {"lambd", AttrType::number}}, kOfNumbers);
   add(r, "Mish", "x tanh(softplus(x))", mish);
   add(r, "Gelu", "x/2 (1 + erf(x/sqrt 2)), or its tanh form", gelu, {{"approximate", AttrType::string}});
   add(r, "Swish", "x sigmoid(alpha x)", swish, {alpha});

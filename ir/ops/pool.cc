@@ -39,9 +39,19 @@ Status check_float(InferContext& c) {
                 "cast the operand to f32");
 }
 
+// A window that sees nothing but padding has neither a largest element nor an average.
+Status check_pads(InferContext& c, const WindowAxis& a) {
+  for (const SymExpr& pad : {a.pad_begin, a.pad_end})
+    if (pad.is_constant() && pad.constant() >= a.span())
+      return c.fail("a pad of " + pad.text() + " holds a whole window of " + std::to_string(a.span()) + " positions",
+                    "pads must be smaller than the kernel; put a Pad node before it for more");
+  return {};
+}
+
 Status set_pooled(InferContext& c) {
   FCC_CHECKED(check_operand(c));
   FCC_TRY(Window w, infer_window(c, spatial(c.attrs, c.dims(0)), c.attrs.integers("kernel_shape")));
+  for (const WindowAxis& a : w) FCC_CHECKED(check_pads(c, a));
   Dims dims = c.dims(0);
   for (size_t d = 0; d < w.size(); ++d) dims[2 + d] = w[d].out;
   c.set(0, c.dtype(0), std::move(dims));

@@ -67,6 +67,17 @@ std::optional<std::vector<int64_t>> spatial_pads(const Graph& g, const Node& pad
   return spatial;
 }
 
+// A pool refuses windows that see nothing but padding.
+bool pads_below_kernel(const Node& n, const std::vector<int64_t>& pads) {
+  const std::vector<int64_t> kernel = n.attrs.integers("kernel_shape");
+  const std::vector<int64_t> dilations = n.attrs.integers("dilations", std::vector<int64_t>(kernel.size(), 1));
+  for (size_t k = 0; k < pads.size(); ++k) {
+    const size_t axis = k % kernel.size();
+    if (pads[k] > (kernel[axis] - 1) * dilations[axis]) return false;
+  }
+  return true;
+}
+
 // window(Pad(x)) → window(x) with the sum of both paddings.
 ValueId absorb_pad(Graph& g, GraphBuilder& b, const Node& n, double filled_with) {
   const Node* pad = made_by(g, n.in[0], "Pad");
@@ -77,6 +88,7 @@ ValueId absorb_pad(Graph& g, GraphBuilder& b, const Node& n, double filled_with)
   std::vector<int64_t> pads = automatic == "VALID" ? std::vector<int64_t>{} : n.attrs.integers("pads");
   pads.resize(more->size(), 0);
   for (size_t k = 0; k < pads.size(); ++k) pads[k] += (*more)[k];
+  if (n.op->name != "Conv" && !pads_below_kernel(n, pads)) return kNoValue;
   std::vector<ValueId> in = n.in;
   in[0] = pad->in[0];
   Attrs attrs = n.attrs;

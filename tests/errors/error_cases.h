@@ -22,12 +22,12 @@ ErrorCase bad_bytes(std::string name, std::function<std::string()> bytes, Import
 ErrorCase bad_model(std::string name, ModelMaker (*good)(), std::function<void(ModelMaker&)> spoil,
                     ImportOptions options = {});
 
-// Runs all cases of a table against expected/<table>.txt; each must end within a second.
+// Runs all cases of a table against expected/<table>.txt; each must end within a second. A refusal has a place and a
+// hint. Where FCC_COMMAND is defined, the fcc command must say the same of those models that are one file.
 void check_error_cases(const std::string& table, const std::vector<ErrorCase>& cases);
 
-inline Result<Import> import_string(const std::string& bytes, const std::string& base_dir = "",
-                                    const ImportOptions& options = {}) {
-  return import_bytes(std::as_bytes(std::span(bytes)), base_dir, options, "m.onnx");
-}
+// Imports bytes as the file m.onnx.
+Result<Import> import_string(const std::string& bytes, const std::string& base_dir = "",
+                             const ImportOptions& options = {});
 
 }  // namespace fcc::test

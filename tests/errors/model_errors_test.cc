@@ -290,6 +290,43 @@ std::vector<ErrorCase> subgraph_cases() {
                     *m.g().mutable_node(0)->mutable_attribute(0)->mutable_g() = inner;
                   }
                 }),
+      bad_model("r31_if_wide_and_deep", if_model,
+                [](ModelMaker& m) {  // both branches of every If hold one: 2^7 leaves, each to be looked at once
+                  const onnx::NodeProto leaf = m.g().node(0);
+                  std::function<onnx::NodeProto(int, const std::string&)> nest = [&](int depth, const std::string& y) {
+                    onnx::NodeProto n = leaf;
+                    n.set_output(0, y);
+                    for (int k = 0; k < 2; ++k) {
+                      onnx::GraphProto& g = *n.mutable_attribute(k)->mutable_g();
+                      const std::string inner = y + std::to_string(k);
+                      if (depth > 0) *g.mutable_node(0) = nest(depth - 1, inner);
+                      g.mutable_node(0)->set_output(0, inner);
+                      g.mutable_output(0)->set_name(inner);
+                    }
+                    return n;
+                  };
+                  m.g().mutable_input()->RemoveLast();
+                  const char yes = 1;
+                  ModelMaker::fill(*m.g().add_initializer(), "c", kBool, {}, &yes, 1);
+                  *m.g().mutable_node(0) = nest(6, "y");
+                }),
+      bad_model("r57_loop_of_2_63_trips", relu,
+                [](ModelMaker& m) {
+                  m.ints("trips", {}, {INT64_MAX});
+                  auto& n = m.node("Loop", {"trips", "", "x"}, {"l"}, "loop");
+                  auto& b = branch(n, "body");
+                  ModelMaker::value(*b.add_input(), "i", {}, kInt64);
+                  ModelMaker::value(*b.add_input(), "on", {}, kBool);
+                  ModelMaker::value(*b.add_input(), "v", {2, 3}, kFloat);
+                  for (const char* name : {"on", "v"}) b.add_output()->set_name(name);
+                }),
+      bad_model("r57_scan", relu,
+                [](ModelMaker& m) {
+                  auto& n = set(m.node("Scan", {"x"}, {"l"}, "scan"), "num_scan_inputs", 1);
+                  auto& b = branch(n, "body");
+                  ModelMaker::value(*b.add_input(), "v", {3}, kFloat);
+                  b.add_output()->set_name("v");
+                }),
       bad_model("r31_if_without_else", if_model,
                 [](ModelMaker& m) {
                   m.g().mutable_input()->RemoveLast();

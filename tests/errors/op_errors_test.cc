@@ -65,17 +65,46 @@ std::vector<ErrorCase> window_cases() {
       conv("r51_auto_pad_unknown", "auto_pad", "SAME"),
       conv("r51_dilation_2_40", "dilations", Ints{int64_t{1} << 40, 1}),
       one_node("r51_kernel_larger_than_input", "Conv", {1, 3, 2, 2},
-               [](ModelMaker& m, onnx::NodeProto& n) { weight(m, n, {4, 3, 3, 3}); }),
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 weight(m, n, {4, 3, 3, 3});
+               }),
       one_node("r51_channels_differ", "Conv", {1, 5, 8, 8},
-               [](ModelMaker& m, onnx::NodeProto& n) { weight(m, n, {4, 3, 3, 3}); }),
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 weight(m, n, {4, 3, 3, 3});
+               }),
       one_node("r51_weight_of_other_rank", "Conv", {1, 3, 8, 8},
-               [](ModelMaker& m, onnx::NodeProto& n) { weight(m, n, {4, 3, 3}); }),
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 weight(m, n, {4, 3, 3});
+               }),
       one_node("r51_input_of_rank_1", "Conv", {8},
-               [](ModelMaker& m, onnx::NodeProto& n) { weight(m, n, {4, 3, 3, 3}); }),
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 weight(m, n, {4, 3, 3, 3});
+               }),
       pool("r51_pool_kernel_0", "kernel_shape", Ints{0, 2}),
       pool("r51_pool_kernel_larger", "kernel_shape", Ints{9, 9}),
       pool("r51_pool_stride_0", "strides", Ints{0, 0}),
       pool("r51_pool_pads_at_least_kernel", "pads", Ints{2, 2, 2, 2}),
+      pool("r51_pool_dilation_0", "dilations", Ints{0, 1}),
+      pool("r51_pool_pads_negative_beyond_input", "pads", Ints{0, 0, -8, 0}),
+      one_node("r51_average_pool_pads_at_least_kernel", "AveragePool", {1, 3, 8, 8},
+               [](ModelMaker&, onnx::NodeProto& n) {
+                 set(set(n, "kernel_shape", Ints{3, 3}), "pads", Ints{0, 0, 0, 3});
+               }),
+      one_node("r51_conv_transpose_group_0", "ConvTranspose", {1, 3, 8, 8},
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 weight(m, n, {3, 4, 3, 3});
+                 set(n, "group", 0);
+               }),
+      one_node("r51_conv_transpose_output_padding_negative", "ConvTranspose", {1, 3, 8, 8},
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 weight(m, n, {3, 4, 3, 3});
+                 set(n, "output_padding", Ints{-1, 0});
+               }),
+      one_node("r51_conv_transpose_pads_larger_than_result", "ConvTranspose", {1, 3, 8, 8},
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 weight(m, n, {3, 4, 3, 3});
+                 set(n, "pads", Ints{9, 9, 9, 9});
+               }),
       one_node("r51_pool_without_kernel", "MaxPool", {1, 3, 8, 8}, [](ModelMaker&, onnx::NodeProto&) {}),
       one_node("r51_block_size_0", "DepthToSpace", {1, 4, 2, 2},
                [](ModelMaker&, onnx::NodeProto& n) { set(n, "blocksize", 0); }),
@@ -117,6 +146,18 @@ std::vector<ErrorCase> movement_cases() {
       reshape("r52_overflow", {2, 3}, {huge, huge}),
       gather("r53_gather_axis", 0, 2),
       gather("r53_gather_index_out_of_range", 7, 0),
+      gather("r53_gather_index_below_range", -3, 0),
+      one_node("r53_gather_elements_index_out_of_range", "GatherElements", {3},
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 operand(m, n, "i", {0, 3});
+               }),
+      one_node("r53_gather_nd_index_out_of_range", "GatherND", {3},
+               [](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "i", {-4}); }),
+      one_node("r53_gather_float_indices", "Gather", {3},
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 m.floats("i", {1}, {0});
+                 n.add_input("i");
+               }),
       one_node("r54_constant_of_shape_2_60", "ConstantOfShape", {2},
                [=](ModelMaker& m, onnx::NodeProto& n) {
                  n.clear_input();
@@ -130,19 +171,29 @@ std::vector<ErrorCase> movement_cases() {
       one_node("r54_expand_2_60", "Expand", {1},
                [=](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "shape", {huge}); }),
       one_node("r54_expand_clash", "Expand", {2, 3},
-               [=](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "shape", {2, 4}); }),
+               [=](ModelMaker& m, onnx::NodeProto& n) {
+                 operand(m, n, "shape", {2, 4});
+               }),
       one_node("r54_tile_2_60", "Tile", {2},
                [=](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "repeats", {huge}); }),
       one_node("r54_tile_negative", "Tile", {2},
                [=](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "repeats", {-1}); }),
       one_node("r54_tile_wrong_count", "Tile", {2},
-               [=](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "repeats", {1, 1}); }),
+               [=](ModelMaker& m, onnx::NodeProto& n) {
+                 operand(m, n, "repeats", {1, 1});
+               }),
       one_node("r54_pad_2_60", "Pad", {2},
-               [=](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "pads", {huge, huge}); }),
+               [=](ModelMaker& m, onnx::NodeProto& n) {
+                 operand(m, n, "pads", {huge, huge});
+               }),
       one_node("r54_pad_beyond_input", "Pad", {2},
-               [=](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "pads", {-2, -2}); }),
+               [=](ModelMaker& m, onnx::NodeProto& n) {
+                 operand(m, n, "pads", {-2, -2});
+               }),
       one_node("r54_pad_wrong_count", "Pad", {2, 2},
-               [=](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "pads", {1, 1}); }),
+               [=](ModelMaker& m, onnx::NodeProto& n) {
+                 operand(m, n, "pads", {1, 1});
+               }),
       one_node("r54_pad_mode", "Pad", {2},
                [=](ModelMaker& m, onnx::NodeProto& n) {
                  operand(m, n, "pads", {1, 1});
@@ -168,6 +219,19 @@ std::vector<ErrorCase> movement_cases() {
                  n.add_input("");
                  operand(m, n, "sizes", {1, 1, huge, huge});
                }),
+      one_node("r54_resize_negative_size", "Resize", {1, 1, 2, 2},
+               [=](ModelMaker& m, onnx::NodeProto& n) {
+                 n.add_input("");
+                 n.add_input("");
+                 operand(m, n, "sizes", {1, 1, -2, 2});
+               }),
+      one_node("r54_resize_scale_0", "Resize", {1, 1, 2, 2},
+               [=](ModelMaker& m, onnx::NodeProto& n) {
+                 n.add_input("");
+                 m.floats("scales", {4}, {1, 1, 0, 2});
+                 n.add_input("scales");
+               }),
+      one_node("r54_resize_neither_scales_nor_sizes", "Resize", {1, 1, 2, 2}, [](ModelMaker&, onnx::NodeProto&) {}),
       one_node("r54_resize_scales_and_sizes", "Resize", {1, 1, 2, 2},
                [=](ModelMaker& m, onnx::NodeProto& n) {
                  n.add_input("");
@@ -220,7 +284,9 @@ std::vector<ErrorCase> movement_cases() {
                  set(n, "axis", 0);
                }),
       one_node("r56_transpose_perm", "Transpose", {2, 3},
-               [](ModelMaker&, onnx::NodeProto& n) { set(n, "perm", Ints{0, 0}); }),
+               [](ModelMaker&, onnx::NodeProto& n) {
+                 set(n, "perm", Ints{0, 0});
+               }),
       one_node("r56_unsqueeze_axis", "Unsqueeze", {2, 3},
                [](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "axes", {5}); }),
       one_node("r56_squeeze_not_one", "Squeeze", {2, 3},
@@ -234,14 +300,55 @@ ErrorCase with_weight(std::string name, std::string op, std::vector<MadeDim> x, 
                   [=](ModelMaker& m, onnx::NodeProto& n) { weight(m, n, w); });
 }
 ErrorCase unary(std::string name, std::string op, std::vector<MadeDim> x, int type = kFloat) {
-  return one_node(std::move(name), std::move(op), std::move(x), [](ModelMaker&, onnx::NodeProto&) {}, 17, type);
+  return one_node(
+      std::move(name), std::move(op), std::move(x), [](ModelMaker&, onnx::NodeProto&) {}, 17, type);
 }
 
 std::vector<ErrorCase> arithmetic_cases() {
   return {
       one_node(
           "r55_div_by_constant_zero", "Div", {2},
-          [](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "zero", {0, 0}); }, 17, kInt64),
+          [](ModelMaker& m, onnx::NodeProto& n) {
+            operand(m, n, "zero", {0, 0});
+          },
+          17, kInt64),
+      one_node(
+          "r55_div_by_constant_with_a_zero", "Div", {2},
+          [](ModelMaker& m, onnx::NodeProto& n) {
+            operand(m, n, "divisor", {5, 0});
+          },
+          17, kInt64),
+      one_node(
+          "r55_mod_by_constant_zero", "Mod", {2}, [](ModelMaker& m, onnx::NodeProto& n) { scalar(m, n, "zero", 0); },
+          17, kInt64),
+      one_node(
+          "r55_div_of_unsigned_by_constant_zero", "Div", {2},
+          [](ModelMaker& m, onnx::NodeProto& n) {
+            const uint8_t zero = 0;
+            ModelMaker::fill(*m.g().add_initializer(), "zero", kUint8, {}, &zero, 1);
+            n.add_input("zero");
+          },
+          17, kUint8),
+      with_weight("r55_float_div_by_zero_is_infinite", "Div", {2, 3}, {2, 3}),
+      one_node("r55_float_mod_without_fmod", "Mod", {2, 3},
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 weight(m, n, {2, 3});
+               }),
+      one_node(
+          "r55_shift_by_the_width_gives_0", "BitShift", {2},
+          [](ModelMaker& m, onnx::NodeProto& n) {
+            const uint8_t bits[2] = {7, 8};
+            ModelMaker::fill(*m.g().add_initializer(), "bits", kUint8, {2}, bits, 2);
+            n.add_input("bits");
+            set(n, "direction", "LEFT");
+          },
+          17, kUint8),
+      one_node(
+          "r55_int_min_by_minus_one_wraps", "Div", {2},
+          [](ModelMaker& m, onnx::NodeProto& n) {
+            operand(m, n, "minus_one", {-1, -1});
+          },
+          17, kInt64),
       one_node(
           "r55_bit_shift_direction", "BitShift", {2},
           [](ModelMaker& m, onnx::NodeProto& n) {
@@ -263,11 +370,23 @@ std::vector<ErrorCase> arithmetic_cases() {
       unary("r58_flatten_of_scalar", "Flatten", {}),
       unary("r58_relu_of_bool", "Relu", {2}, kBool),
       unary("r58_not_of_float", "Not", {2}),
+      unary("r58_sigmoid_of_integers", "Sigmoid", {2}, kInt64),
+      unary("r58_exp_of_bool", "Exp", {2}, kBool),
+      unary("r58_neg_of_unsigned", "Neg", {2}, kUint8),
+      unary("r58_is_nan_of_integers", "IsNaN", {2}, kInt32),
+      unary("r58_softmax_of_integers", "Softmax", {2, 3}, kInt64),
+      one_node(
+          "r58_and_of_integers", "And", {2}, [](ModelMaker&, onnx::NodeProto& n) { n.add_input("x"); }, 17, kInt64),
       unary("r58_global_pool_of_rank_1", "GlobalAveragePool", {3}),
-      one_node("types_differ", "Add", {2}, [](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "i", {1, 2}); }),
+      one_node("types_differ", "Add", {2},
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 operand(m, n, "i", {1, 2});
+               }),
       one_node("softmax_axis", "Softmax", {2, 3}, [](ModelMaker&, onnx::NodeProto& n) { set(n, "axis", 2); }),
       one_node("reduce_axis_twice", "ReduceSum", {2, 3},
-               [](ModelMaker& m, onnx::NodeProto& n) { operand(m, n, "axes", {0, -2}); }),
+               [](ModelMaker& m, onnx::NodeProto& n) {
+                 operand(m, n, "axes", {0, -2});
+               }),
       one_node("cast_to_nothing", "Cast", {2}, [](ModelMaker&, onnx::NodeProto&) {}),
       one_node("cast_to_99", "Cast", {2}, [](ModelMaker&, onnx::NodeProto& n) { set(n, "to", 99); }),
       one_node(

@@ -1,9 +1,14 @@
 // Rows 1 to 16: bytes that are no ONNX model, and paths that are no files.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include <atomic>
+#include <map>
+#include <thread>
 
 #include "tests/errors/error_cases.h"
 
@@ -136,6 +141,27 @@ TEST(Errors, UnreadableFile) {
   const std::string path = dir.write("secret.onnx", "x");
   ::chmod(path.c_str(), 0);
   EXPECT_EQ(import_file(path).error().what, "\"" + path + "\" cannot be read: Permission denied");
+}
+
+// Row 16: whatever another process does to the file meanwhile, there is a model or a sentence.
+TEST(Errors, FileThatChangesWhileItIsRead) {
+  const TempDir dir;
+  const std::string good = relu_model().bytes() + std::string(1 << 20, '\0').replace(0, 4, "\x12\xfc\xff\x3f");
+  const std::string path = dir.write("m.onnx", good);
+  std::atomic<bool> done = false;
+  std::thread other([&] {
+    for (int i = 0; !done; ++i) EXPECT_EQ(::truncate(path.c_str(), i % 3 * 400'000), 0);
+  });
+  std::map<std::string, int> seen;
+  for (int i = 0; i < 200; ++i) {
+    const Result<Import> r = import_file(path);
+    ++seen[r ? "a model" : r.error().what];
+  }
+  done = true;
+  other.join();
+  for (const auto& [what, count] : seen)
+    EXPECT_THAT(what, testing::AnyOf("a model", testing::HasSubstr("is empty"), testing::HasSubstr("while it was read"),
+                                     testing::HasSubstr("the file is damaged"), testing::HasSubstr("no ONNX model")));
 }
 
 }  // namespace

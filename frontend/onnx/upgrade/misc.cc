@@ -1,4 +1,6 @@
 // Single small changes of one operator each.
+#include <algorithm>
+
 #include "frontend/onnx/upgrade/upgrade.h"
 #include "ir/ops/shape.h"
 
@@ -66,6 +68,18 @@ Status integer_depth(NodeForm& n) {
   return b.status();
 }
 
+// A run gives 0 where an integer is divided by 0 (docs/numerics.md); a divisor that the file fixes at 0 is a mistake.
+Status divisor_is_not_0(NodeForm& n) {
+  if (!n.has(1) || is_float(n.type(1).dtype)) return {};
+  const Value& divisor = n.graph.value(n.in[1]);
+  bool zero = false;
+  for (int64_t i = 0; divisor.role == Role::constant && i < divisor.data.elements(); ++i)
+    zero |= divisor.data.get_int(i) == 0;
+  if (divisor.content) zero |= std::ranges::any_of(divisor.content->elements, [](const SymExpr& e) { return e.is(0); });
+  if (zero) return n.refuse("divides integers by the constant 0", "make every element of the divisor another number");
+  return {};
+}
+
 }  // namespace
 
 void register_misc_upgrades(UpgradeTable& t) {
@@ -74,6 +88,8 @@ void register_misc_upgrades(UpgradeTable& t) {
   t.rename("CastLike", "Cast");
   t.add("CastLike", kAnyOpset, drop_float8_rounding);
   t.add("CastLike", kAnyOpset, cast_like);
+  t.add("Div", kAnyOpset, divisor_is_not_0);
+  t.add("Mod", kAnyOpset, divisor_is_not_0);
   t.add("TopK", 10, top_k_1);
   t.rename("Scatter", "ScatterElements");
   t.add("RoiAlign", 16, roi_align_10);

@@ -1,7 +1,8 @@
 // Upsample-7 and -9 are Resize now; Resize-10 knew one coordinate rule; Resize-11 marked absent operands by empty
 // tensors.
-#include "frontend/onnx/upgrade/upgrade.h"
 #include "ir/ops/resize.h"
+
+#include "frontend/onnx/upgrade/upgrade.h"
 
 namespace fcc {
 namespace {
@@ -30,6 +31,9 @@ Status resize_10(NodeForm& n) {
 Status complete(NodeForm& n) {
   if (!n.has(0)) return {};
   GraphBuilder b = n.builder();
+  const auto given = [&](size_t k) { return n.has(k) && !b.type(n.in[k]).elements().is(0); };
+  if (given(2) && given(3))
+    return n.refuse("has both scales and sizes", "give one of the two and leave the other empty");
   canonicalize_resize(b, n.in, n.attrs);
   return b.status();
 }

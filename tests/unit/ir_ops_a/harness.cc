@@ -123,9 +123,12 @@ Result<std::vector<TensorType>> result_types(const Case& c, Mode mode) {
   return types;
 }
 
-Result<std::vector<Tensor>> interpret(const Case& c) {
-  FCC_TRY(const Program p, build(c, Mode::constant));
-  FCC_TRY(EvalResult r, evaluate(p.graph, {}));
+Result<std::vector<Tensor>> interpret(const Case& c, Mode mode) {
+  FCC_TRY(const Program p, build(c, mode));
+  std::vector<Tensor> inputs;
+  for (size_t k = 0; k < c.in.size() && mode != Mode::constant; ++k)
+    if (p.in[k] != kNoValue) inputs.push_back(c.in[k]);
+  FCC_TRY(EvalResult r, evaluate(p.graph, inputs));
   return std::move(r.outputs);
 }
 

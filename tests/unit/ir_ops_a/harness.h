@@ -32,7 +32,7 @@ Tensor random_tensor(uint32_t seed, DType dtype, std::vector<int64_t> shape, dou
 
 // The types of the results, or why the operator refuses.
 Result<std::vector<TensorType>> result_types(const Case&, Mode = Mode::constant);
-Result<std::vector<Tensor>> interpret(const Case&);
+Result<std::vector<Tensor>> interpret(const Case&, Mode = Mode::constant);
 Result<Outcome> run_define(const Case&, Mode);
 
 // The largest |a-b| / (1 + |b|); equal infinities and NaNs count as 0, unequal shapes as infinity.
