@@ -75,8 +75,7 @@ Result<std::vector<Target>> targets_of(const CompileOptions& options) {
   return parse_targets(text.empty() ? "host" : text);
 }
 
-Result<Graph> optimize(const Import& import, const Target& target, const CompileOptions& options, CompileReport& report, Dumper& dumper) {
-  Graph g = import.graph;
+Result<Graph> optimize(Graph g, const Target& target, const CompileOptions& options, CompileReport& report, Dumper& dumper) {
   PassContext context{.target = target, .winograd = options.winograd, .notes = {}};
   FCC_CHECKED(run_passes(g, context, pass_options(options, report, dumper)));
   report.notes.insert(report.notes.end(), context.notes.begin(), context.notes.end());
@@ -100,13 +99,15 @@ struct Lowered {
   std::vector<Graph> graphs;
 };
 
-Result<Lowered> lower_all(const Import& import, const CompileOptions& options, CompileReport& report, Dumper& dumper) {
+// Takes the graph from the import: the passes then free each weight as soon as its packed form exists.
+Result<Lowered> lower_all(Import& import, const CompileOptions& options, CompileReport& report, Dumper& dumper) {
   FCC_TRY(std::vector<Target> targets, targets_of(options));
   Lowered out;
   backend::ConstantPool pool;
   const backend::SymbolBounds bounds = bounds_of(import);
   for (const Target& target : targets) {
-    FCC_TRY(Graph g, optimize(import, target, options, report, dumper));
+    const bool last = &target == &targets.back();
+    FCC_TRY(Graph g, optimize(last ? std::move(import.graph) : import.graph, target, options, report, dumper));
     const auto start = Clock::now();
     VariantImage variant;
     variant.target = target;
@@ -134,7 +135,7 @@ void tell(const CompileOptions& options, std::string_view stage, int done) {
 }
 
 // From the imported graph to the file; `report` holds what the import said.
-Result<CompileReport> compile_import(const Import& import, const std::string& output, const CompileOptions& options, CompileReport report) {
+Result<CompileReport> compile_import(Import import, const std::string& output, const CompileOptions& options, CompileReport report) {
   Dumper dumper(options.dump_dir.empty() ? env("FCC_DUMP") : options.dump_dir);
   if (dumper.on()) dumper.write("import", print(import.graph));
   tell(options, "optimize", 1);
@@ -162,13 +163,13 @@ Result<CompileReport> compile_file(const std::string& model, const std::string& 
   FCC_TRY(Import import, import_model(model, options));
   report.stages.push_back({"import", seconds_since(start)});
   report.notes = import.notes;
-  return compile_import(import, output, options, std::move(report));
+  return compile_import(std::move(import), output, options, std::move(report));
 }
 
 Result<CompileReport> compile_graph(const Graph& graph, const std::string& output, const CompileOptions& options) {
   Import import;
   import.graph = graph;
-  return compile_import(import, output, options, {});
+  return compile_import(std::move(import), output, options, {});
 }
 
 Result<Graph> graph_at_stage(const std::string& model, const CompileOptions& options, std::string_view stage) {
@@ -177,7 +178,7 @@ Result<Graph> graph_at_stage(const std::string& model, const CompileOptions& opt
   FCC_TRY(std::vector<Target> targets, targets_of(options));
   CompileReport report;
   Dumper dumper("");
-  return optimize(import, targets[0], options, report, dumper);
+  return optimize(std::move(import.graph), targets[0], options, report, dumper);
 }
 
 static Result<std::string> dump_code(const ModelImage& image, const std::string& kernel, bool assembly) {
