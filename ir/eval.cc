@@ -11,7 +11,7 @@ namespace {
 
 class Interpreter {
  public:
-  Interpreter(const Graph& g, std::map<std::string, int64_t> symbols, const std::function<void(ValueId, const Tensor&)>& on_value)
+  Interpreter(const Graph& g, std::map<std::string, int64_t> symbols, const std::function<void(ValueId, Tensor&)>& on_value)
       : graph_(g), symbols_(std::move(symbols)), on_value_(on_value), values_(static_cast<size_t>(g.value_count())) {}
 
   Result<std::vector<Tensor>> run_single(const Node& n, std::span<const Tensor* const> in) const {
@@ -205,7 +205,7 @@ class Interpreter {
 
   const Graph& graph_;
   std::map<std::string, int64_t> symbols_;
-  std::function<void(ValueId, const Tensor&)> on_value_;
+  std::function<void(ValueId, Tensor&)> on_value_;
   std::vector<Tensor> values_;
   std::vector<int64_t> uses_;
 };
@@ -213,7 +213,7 @@ class Interpreter {
 }  // namespace
 
 Result<EvalResult> evaluate(const Graph& g, std::span<const Tensor> inputs, std::span<const Tensor> states,
-                            const std::function<void(ValueId, const Tensor&)>& on_value) {
+                            const std::function<void(ValueId, Tensor&)>& on_value) {
   return Interpreter(g, {}, on_value).run(inputs, states);
 }
 

@@ -14,10 +14,9 @@ struct EvalResult {
   std::vector<std::pair<ValueId, Tensor>> states;  // next value of every updated state
 };
 
-// inputs: parallel to graph.inputs(). on_value, when given, sees every computed value in order.
+// inputs: parallel to graph.inputs(). on_value, when given, sees every computed value in order and may change it.
 Result<EvalResult> evaluate(const Graph&, std::span<const Tensor> inputs, std::span<const Tensor> states = {},
-                            const std::function<void(ValueId, const Tensor&)>& on_value = {});
-
+                            const std::function<void(ValueId, Tensor&)>& on_value = {});
 
 // One node on given operands (null when absent): constant folding.
 Result<std::vector<Tensor>> evaluate_node(const Graph&, NodeId, std::span<const Tensor* const> in);
