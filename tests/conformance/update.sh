@@ -15,7 +15,7 @@ write() {
   "$fcc" test "$cases" --quiet "$@" > "$found" || true
   {
     echo "# $heading Written by update.sh; a listed case that passes fails the test."
-    sed -n 's/^FAIL //p' "$found"
+    sed -n 's/^FAIL //p' "$found" | sed -f "$here/reasons.sed"
   } > "$file"
 }
 write expected_failures.txt "ONNX test cases that fail, and why."

@@ -2,14 +2,14 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <ctime>
 #include <map>
 #include <optional>
 #include <sstream>
+
+#include "tests/errors/run_command.h"
 
 namespace fcc::test {
 namespace {
@@ -67,29 +67,17 @@ std::optional<std::string>& imported_bytes() {
 }
 
 #ifdef FCC_COMMAND
-// The command in `folder`: exit status, its stderr, and the cost of the whole process.
 void expect_refused_by_command(const TempDir& folder, const std::string& model, const std::string& text) {
-  const std::string path = folder.write("m.onnx", model), err = folder.file("err");
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const bool ready = ::chdir(folder.path().c_str()) == 0 && std::freopen(err.c_str(), "w", stderr) != nullptr;
-    if (ready) ::execl(FCC_COMMAND, "fcc", "m.onnx", "-o", "m.so", nullptr);
-    ::_exit(127);
-  }
-  int status = 0;
-  rusage usage{};
-  ASSERT_EQ(::wait4(child, &status, 0, &usage), child);
-  ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
-  EXPECT_EQ(WEXITSTATUS(status), 1);
-  std::ifstream said(err);
-  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(said), {}), text);
+  const std::string path = folder.write("m.onnx", model);
+  const CommandRun run = compile_in(folder);
+  EXPECT_EQ(run.status, 1);
+  EXPECT_EQ(run.text, text);
   EXPECT_FALSE(std::filesystem::exists(folder.file("m.so")));
-  std::filesystem::remove(err);
   EXPECT_TRUE(std::filesystem::remove(path));
   EXPECT_TRUE(std::filesystem::is_empty(folder.path())) << "the command left a file";
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  EXPECT_LT(usage.ru_maxrss, 200 * 1024);
-  EXPECT_LT(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec, 1);
+  EXPECT_LT(run.peak_kb, 200 * 1024);
+  EXPECT_LT(run.cpu_seconds, 1);
 #endif
 }
 #else
