@@ -129,7 +129,6 @@ fcc_status check_input(const fcc_entry& entry, uint32_t index, const fcc_tensor&
 fcc_status infer_flat_dims(const fcc_entry& entry, uint32_t index, int64_t elements,
                            const std::vector<InputBinding>& inputs, std::vector<int64_t>* dims) {
   const fcc_slot& slot = entry.inputs[index];
-  std::string wanted = slot_text(entry, slot);
   int64_t known = 1;
   uint32_t open_axes = 0, open_axis = 0;
   dims->assign(slot.rank, 1);
@@ -145,7 +144,7 @@ fcc_status infer_flat_dims(const fcc_entry& entry, uint32_t index, int64_t eleme
     return fail(FCC_BAD_SHAPE,
                 "input \"%s\" wants %s: %lld elements without dims can be split in more than one way\n hint: "
                 "pass the dims with the data",
-                slot.name, wanted.c_str(), static_cast<long long>(elements));
+                slot.name, slot_text(entry, slot).c_str(), static_cast<long long>(elements));
   if (open_axes == 1 && known > 0 && elements % known == 0) {
     (*dims)[open_axis] = elements / known;
     return FCC_OK;
@@ -154,7 +153,7 @@ fcc_status infer_flat_dims(const fcc_entry& entry, uint32_t index, int64_t eleme
   return fail(FCC_BAD_SHAPE,
               "input \"%s\" wants %s: got %lld elements, expected %s%lld\n hint: check how the data was "
               "prepared, or pass dims with it",
-              slot.name, wanted.c_str(), static_cast<long long>(elements), open_axes ? "a multiple of " : "",
+              slot.name, slot_text(entry, slot).c_str(), static_cast<long long>(elements), open_axes ? "a multiple of " : "",
               static_cast<long long>(known));
 }
 

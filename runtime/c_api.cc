@@ -2,33 +2,13 @@
 #include <cstring>
 
 #include "board.h"
-#include "library.h"
-#include "pool.h"
-#include "session.h"
+#include "handles.h"
 #include "text.h"
 #include "topology.h"
 
 namespace rt = fcc::runtime;
 
-struct fcc_library {
-  std::shared_ptr<const rt::Library> library;
-};
-struct fcc_session {
-  std::unique_ptr<rt::Session> session;
-};
-struct fcc_pool {
-  std::shared_ptr<rt::Pool> pool;
-};
-
 namespace {
-
-fcc_status null_argument(const char* function, const char* argument) {
-  return rt::fail(FCC_BAD_ARGUMENT, "%s: %s is null", function, argument);
-}
-
-fcc_status past_end(const char* what, uint32_t index, uint32_t count) {
-  return rt::fail(FCC_BAD_ARGUMENT, "there is no %s %u: the model has %u, counted from 0", what, index, count);
-}
 
 // Index of a name in a table of named rows.
 template <class Row>
@@ -54,14 +34,11 @@ constexpr fcc_env_variable kEnvironment[] = {
     {"FCC_NUM_THREADS", "threads a run uses when the program does not say, the calling one included"},
 };
 
-constexpr const char* kStatusNames[] = {"ok",        "bad argument",  "bad shape", "bad dtype",     "bad buffer",
-                                        "not found", "bad library",   "bad CPU",   "out of memory", "busy",
-                                        "fault",     "internal error"};
+constexpr const char* kStatusNames[] = {"ok",        "bad argument",   "bad shape",  "bad dtype",     "bad buffer",
+                                        "not found", "bad library",    "bad CPU",    "out of memory", "busy",
+                                        "fault",     "internal error", "not finite", "bad file"};
 
 }  // namespace
-
-#define FCC_REFUSE_NULL(pointer) \
-  if ((pointer) == nullptr) return null_argument(__func__, #pointer)
 
 extern "C" {
 
@@ -158,6 +135,7 @@ fcc_status fcc_session_create(fcc_library* library, const fcc_session_options* o
                     sizeof *options);
   return rt::guarded([&] {
     rt::SessionOptions inner;
+    inner.snapshot = library->snapshot;
     if (options != nullptr) {
       inner.threads = options->threads;
       inner.entry = options->entry;
@@ -206,7 +184,7 @@ fcc_status fcc_session_bind_input(fcc_session* session, uint32_t index, const fc
   FCC_REFUSE_NULL(session);
   FCC_REFUSE_NULL(tensor);
   uint32_t count = session->session->entry().n_inputs;
-  if (index >= count) return past_end("input", index, count);
+  if (index >= count) return rt::past_end("input", index, count);
   return rt::guarded([&] { return session->session->bind_input(index, *tensor); });
 }
 
@@ -214,14 +192,14 @@ fcc_status fcc_session_bind_flat_input(fcc_session* session, uint32_t index, uin
                                        int64_t elements) {
   FCC_REFUSE_NULL(session);
   uint32_t count = session->session->entry().n_inputs;
-  if (index >= count) return past_end("input", index, count);
+  if (index >= count) return rt::past_end("input", index, count);
   return rt::guarded([&] { return session->session->bind_flat_input(index, dtype, data, elements); });
 }
 
 fcc_status fcc_session_bind_output(fcc_session* session, uint32_t index, uint32_t dtype, void* data, int64_t bytes) {
   FCC_REFUSE_NULL(session);
   uint32_t count = session->session->entry().n_outputs;
-  if (index >= count) return past_end("output", index, count);
+  if (index >= count) return rt::past_end("output", index, count);
   return rt::guarded([&] { return session->session->bind_output(index, dtype, data, bytes); });
 }
 
@@ -229,7 +207,7 @@ fcc_status fcc_session_output_dims(fcc_session* session, uint32_t index, int64_t
   FCC_REFUSE_NULL(session);
   FCC_REFUSE_NULL(dims);
   uint32_t count = session->session->entry().n_outputs;
-  if (index >= count) return past_end("output", index, count);
+  if (index >= count) return rt::past_end("output", index, count);
   return rt::guarded([&] { return session->session->output_dims(index, dims); });
 }
 
@@ -242,7 +220,7 @@ fcc_status fcc_session_output(fcc_session* session, uint32_t index, fcc_tensor* 
   FCC_REFUSE_NULL(session);
   FCC_REFUSE_NULL(tensor);
   uint32_t count = session->session->entry().n_outputs;
-  if (index >= count) return past_end("output", index, count);
+  if (index >= count) return rt::past_end("output", index, count);
   return session->session->output(index, tensor);
 }
 
@@ -258,7 +236,7 @@ fcc_status fcc_session_state(fcc_session* session, uint32_t index, fcc_tensor* t
   FCC_REFUSE_NULL(session);
   FCC_REFUSE_NULL(tensor);
   uint32_t count = session->session->library().model().n_states;
-  if (index >= count) return past_end("state", index, count);
+  if (index >= count) return rt::past_end("state", index, count);
   return session->session->state(index, tensor);
 }
 
@@ -279,7 +257,7 @@ fcc_status fcc_session_step_profile(const fcc_session* session, uint32_t step, f
   FCC_REFUSE_NULL(session);
   FCC_REFUSE_NULL(profile);
   uint32_t count = session->session->entry().n_steps;
-  if (step >= count) return past_end("step", step, count);
+  if (step >= count) return rt::past_end("step", step, count);
   *profile = session->session->step_profile(step);
   return FCC_OK;
 }

@@ -19,6 +19,7 @@ class Library {
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
 
+  const std::string& path() const { return path_; }  // "the linked model" when there is no file
   const fcc_model& model() const { return *model_; }
   const fcc_variant& variant() const { return *variant_; }
   // Null name: the first entry. Null result, with text, when there is no such entry.

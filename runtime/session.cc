@@ -59,35 +59,49 @@ fcc_status choose_pool(const SessionOptions& options, SessionCore* core) {
   return FCC_OK;
 }
 
+// What a snapshot's weights may be used for.
+fcc_status check_snapshot_entry(const fcc_entry& entry) {
+  if (std::strcmp(entry.name, "infer") == 0 || std::strcmp(entry.name, "evaluate") == 0) return FCC_OK;
+  return fail(FCC_BAD_ARGUMENT,
+              "a snapshot is immutable, and entry \"%s\" would change it\n"
+              " hint: its entries are \"infer\" and \"evaluate\"; train with the trainer it came from",
+              entry.name);
+}
+
 }  // namespace
 
-void SessionCore::make_state() {
+void SessionCore::make_state(std::shared_ptr<AlignedMemory> given) {
   const fcc_model& model = library->model();
   for (uint32_t i = 0; i < model.n_states; ++i) {
     std::vector<int64_t>& dims = state_dims.emplace_back();
     for (uint32_t axis = 0; axis < model.states[i].rank; ++axis) dims.push_back(model.states[i].dims[axis].value);
   }
-  state.ensure(model.state_arena_bytes);
+  immutable = given != nullptr;
+  state = std::move(given);
+  if (immutable) return;
+  state = std::make_shared<AlignedMemory>();
+  state->ensure(model.state_arena_bytes);
   reset_state();
 }
 
 void SessionCore::reset_state() {
   const fcc_model& model = library->model();
   if (model.state_arena_bytes == 0) return;
-  std::memset(state.data(), 0, static_cast<size_t>(model.state_arena_bytes));
+  std::memset(state->data(), 0, static_cast<size_t>(model.state_arena_bytes));
   for (uint32_t i = 0; i < model.n_states; ++i)
     if (const fcc_state& row = model.states[i]; row.init >= 0 && row.bytes > 0)
-      std::memcpy(state.data() + row.offset, model.constants + row.init, static_cast<size_t>(row.bytes));
+      std::memcpy(state->data() + row.offset, model.constants + row.init, static_cast<size_t>(row.bytes));
 }
 
 fcc_status Session::create(std::shared_ptr<const Library> library, const SessionOptions& options,
                            std::unique_ptr<Session>* session) {
   const fcc_entry* entry = library->find_entry(options.entry);
   if (entry == nullptr) return FCC_NOT_FOUND;
+  if (options.snapshot != nullptr) FCC_RETURN_IF_FAILED(check_snapshot_entry(*entry));
   auto core = std::make_shared<SessionCore>();
   core->library = std::move(library);
   FCC_RETURN_IF_FAILED(choose_pool(options, core.get()));
-  core->make_state();
+  core->make_state(options.snapshot);
   *session = std::make_unique<Session>(std::move(core), *entry);
   return FCC_OK;
 }
@@ -95,6 +109,7 @@ fcc_status Session::create(std::shared_ptr<const Library> library, const Session
 fcc_status Session::sibling(const char* entry, std::unique_ptr<Session>* session) const {
   const fcc_entry* found = library().find_entry(entry);
   if (found == nullptr) return FCC_NOT_FOUND;
+  if (core_->immutable) FCC_RETURN_IF_FAILED(check_snapshot_entry(*found));
   *session = std::make_unique<Session>(core_, *found);
   return FCC_OK;
 }
@@ -135,9 +150,8 @@ fcc_status Session::bind_input(uint32_t index, const fcc_tensor& tensor) {
 }
 
 fcc_status Session::bind_flat_input(uint32_t index, uint32_t dtype, const void* data, int64_t elements) {
-  std::vector<int64_t> dims;
-  FCC_RETURN_IF_FAILED(infer_flat_dims(entry_, index, elements, inputs_, &dims));
-  return bind_input(index, {const_cast<void*>(data), dtype, entry_.inputs[index].rank, dims.data(), nullptr});
+  FCC_RETURN_IF_FAILED(infer_flat_dims(entry_, index, elements, inputs_, &flat_dims_));
+  return bind_input(index, {const_cast<void*>(data), dtype, entry_.inputs[index].rank, flat_dims_.data(), nullptr});
 }
 
 fcc_status Session::bind_output(uint32_t index, uint32_t dtype, void* data, int64_t bytes) {
@@ -146,6 +160,11 @@ fcc_status Session::bind_output(uint32_t index, uint32_t dtype, void* data, int6
   outputs_[index].room = bytes;
   stale_ = true;
   return FCC_OK;
+}
+
+void Session::unbind_inputs() {
+  for (InputBinding& input : inputs_) input.bound = false;
+  stale_ = true;
 }
 
 fcc_status Session::run() {
@@ -271,7 +290,7 @@ void* Session::resolve(const fcc_arg& arg) const {
     case FCC_CONSTANT:
       return const_cast<uint8_t*>(library().model().constants) + arg.offset;
     case FCC_STATE:
-      return core_->state.data() + arg.offset;
+      return core_->state->data() + arg.offset;
     case FCC_INPUT:
       return static_cast<std::byte*>(const_cast<void*>(inputs_[arg.index].data)) + arg.offset;
     case FCC_OUTPUT:
@@ -368,13 +387,14 @@ fcc_status Session::output(uint32_t index, fcc_tensor* tensor) const {
 
 fcc_status Session::state(uint32_t index, fcc_tensor* tensor) const {
   const fcc_state& row = library().model().states[index];
-  *tensor = {core_->state.data() + row.offset, row.dtype, row.rank, core_->state_dims[index].data(), nullptr};
+  *tensor = {core_->state->data() + row.offset, row.dtype, row.rank, core_->state_dims[index].data(), nullptr};
   return FCC_OK;
 }
 
 fcc_status Session::reset_state() {
   BusyLock lock(core_->busy);
   if (!lock) return busy_failure();
+  if (core_->immutable) return fail(FCC_BAD_ARGUMENT, "a snapshot is immutable: its state cannot be reset");
   core_->reset_state();
   return FCC_OK;
 }

@@ -23,12 +23,14 @@ struct SessionCore {
   std::shared_ptr<const Library> library;
   std::shared_ptr<Pool> pool;  // null: always alone
   uint32_t participants = 1;
-  AlignedMemory state, workspace, scratch;
+  std::shared_ptr<AlignedMemory> state;  // of a snapshot: shared by its sessions, which only read it
+  bool immutable = false;
+  AlignedMemory workspace, scratch;
   std::vector<std::vector<int64_t>> state_dims;
   uint64_t memory_version = 0;  // changes when workspace or scratch moved
   std::atomic<bool> busy{false};
 
-  void make_state();
+  void make_state(std::shared_ptr<AlignedMemory> given);
   void reset_state();
 };
 
@@ -36,6 +38,7 @@ struct SessionOptions {
   uint32_t threads = 0;
   std::shared_ptr<Pool> pool;  // null: the one of the process
   const char* entry = nullptr;
+  std::shared_ptr<AlignedMemory> snapshot;  // null: a state of its own
 };
 
 class Session final : private SymbolListener {
@@ -48,6 +51,7 @@ class Session final : private SymbolListener {
   fcc_status bind_input(uint32_t index, const fcc_tensor& tensor);
   fcc_status bind_flat_input(uint32_t index, uint32_t dtype, const void* data, int64_t elements);
   fcc_status bind_output(uint32_t index, uint32_t dtype, void* data, int64_t bytes);
+  void unbind_inputs();  // so that the dims of flat data do not follow from an earlier batch
   fcc_status output_dims(uint32_t index, int64_t* dims);
   fcc_status run();
   fcc_status output(uint32_t index, fcc_tensor* tensor) const;
@@ -60,6 +64,7 @@ class Session final : private SymbolListener {
 
   const fcc_entry& entry() const { return entry_; }
   const Library& library() const { return *core_->library; }
+  const std::shared_ptr<SessionCore>& core() const { return core_; }
 
  private:
   struct Output {
@@ -98,6 +103,7 @@ class Session final : private SymbolListener {
   const ShapePlan* plan_ = nullptr;
   Sizes sizes_;                             // of the run under way
   std::vector<int64_t> resolved_symbols_;   // of prepare(), kept to avoid allocating
+  std::vector<int64_t> flat_dims_;          // of bind_flat_input(), likewise
   std::vector<int64_t> offsets_;            // of all buffers, later stages included
   std::vector<AlignedMemory> late_arenas_;  // of stages 1, 2, ...
   std::vector<void*> args_;                 // of all steps, one after the other

@@ -40,7 +40,10 @@ typedef enum fcc_status { /* values are stable */
                           FCC_BUSY = 9,          /* the session is running in another thread */
                           FCC_FAULT =
                               10, /* a kernel refused its data, such as an index out of range; outputs are undefined */
-                          FCC_INTERNAL = 11 /* a bug of the runtime */
+                          FCC_INTERNAL = 11,   /* a bug of the runtime */
+                          FCC_NOT_FINITE = 12, /* training met an infinite or undefined loss or weight */
+                          FCC_BAD_FILE = 13    /* a checkpoint or data file that cannot be read or written, is damaged,
+                                                  or belongs to another model */
 } fcc_status;
 
 typedef struct fcc_library fcc_library; /* immutable once open; any number of threads may use it */

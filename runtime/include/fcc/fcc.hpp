@@ -371,6 +371,9 @@ class Model {
     handle_.reset(library, fcc_library_close);
   }
 
+  // Takes over a library handle, such as fcc_trainer_snapshot gives.
+  static Model adopt(fcc_library* library) { return Model(library); }
+
   Session session(const SessionOptions& options = {}) const {
     fcc_session_options inner{};
     inner.bytes = sizeof inner;
@@ -387,6 +390,7 @@ class Model {
   fcc_library* handle() const { return handle_.get(); }
 
  private:
+  explicit Model(fcc_library* library) : handle_(library, fcc_library_close) {}
   std::shared_ptr<fcc_library> handle_;
 };
 

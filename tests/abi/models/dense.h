@@ -7,6 +7,9 @@
 #ifndef MODEL_ABI
 #define MODEL_ABI FCC_ABI_VERSION
 #endif
+#ifndef SOURCE_HASH
+#define SOURCE_HASH "0000000000000000000000000000000000000000000000000000000000000000"
+#endif
 #ifndef STEP_BYTES
 #define STEP_BYTES sizeof(fcc_step)
 #endif
@@ -34,7 +37,7 @@ static inline void dense_rows(const float* x, const float* w, const float* b, fl
   .abi_version = MODEL_ABI, .model_bytes = sizeof(fcc_model), .entry_bytes = sizeof(fcc_entry),                  \
   .step_bytes = STEP_BYTES, .slot_bytes = sizeof(fcc_slot), .symbol_bytes = sizeof(fcc_symbol),                  \
   .buffer_bytes = sizeof(fcc_buffer), .state_bytes_each = sizeof(fcc_state), .producer = "tests/abi by hand", \
-  .source_hash = "0000000000000000000000000000000000000000000000000000000000000000"
+  .source_hash = SOURCE_HASH
 
 #define MODEL_QUERY(model)                                                \
   EXPORT const fcc_model* fcc_model_query(uint32_t newest);               \
