@@ -46,9 +46,10 @@ fcc_status CallText::parse(const char* what, std::string_view text, CallText* ca
   std::istringstream parts(inside);
   for (std::string part; std::getline(parts, part, ',');) {
     size_t equals = part.find('=');
-    if (equals == part.npos) return malformed();
-    Argument argument{trimmed(std::string_view(part).substr(0, equals)),
-                      trimmed(std::string_view(part).substr(equals + 1))};
+    bool lone = equals == part.npos && call->arguments_.empty();  // constant(0.5)
+    Argument argument{lone ? "value" : trimmed(std::string_view(part).substr(0, equals)),
+                      trimmed(lone ? part : std::string_view(part).substr(equals + 1))};
+    if (!lone && equals == part.npos) return malformed();
     if (!is_name(argument.key) || argument.value.empty() || call->has(argument.key)) return malformed();
     call->arguments_.push_back(std::move(argument));
   }

@@ -178,7 +178,7 @@ fcc_status initialize(const std::string& text, uint64_t seed, const InitTarget& 
   FCC_RETURN_IF_FAILED(takes_layout());
   bool in_out = layout == "in_out";
   if (!in_out && layout != "out_in") return bad_layout();
-  if (name == "torch") {
+  if (name == "default") {
     FCC_RETURN_IF_FAILED(call.all_used("layout"));
     return torch_default(target, in_out, random);
   }
@@ -186,7 +186,7 @@ fcc_status initialize(const std::string& text, uint64_t seed, const InitTarget& 
   bool xavier = name == "xavier_normal" || name == "xavier_uniform";
   if (!kaiming && !xavier && name != "orthogonal")
     return fail(FCC_BAD_ARGUMENT,
-                "there is no initializer \"%s\"\n hint: keep, torch, kaiming_normal, kaiming_uniform, xavier_normal, "
+                "there is no initializer \"%s\"\n hint: keep, default, kaiming_normal, kaiming_uniform, xavier_normal, "
                 "xavier_uniform, orthogonal, normal, trunc_normal, uniform, constant, zeros and ones are known",
                 name.c_str());
   std::string nonlinearity = "leaky_relu";

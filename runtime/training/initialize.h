@@ -1,6 +1,6 @@
 // First values of weights, by PyTorch's rules (torch.nn.init and the defaults of Linear and Conv).
 //
-//   torch                                  Linear and Conv: U(+-1/sqrt(fan_in)), bias too; norms: 1 and 0
+//   default                                Linear and Conv: U(+-1/sqrt(fan_in)), bias too; norms: 1 and 0
 //   kaiming_normal(nonlinearity=relu, mode=fan_in, a=0)     kaiming_uniform(...)
 //   xavier_normal(gain=1)   xavier_uniform(gain=1)   orthogonal(gain=1)
 //   normal(mean=0, std=1)   trunc_normal(mean=0, std=1, a=-2, b=2)   uniform(low=0, high=1)

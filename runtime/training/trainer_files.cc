@@ -73,12 +73,12 @@ fcc_status Trainer::matching(const char* pattern, std::vector<uint32_t>* states)
                 pattern, error.what());
   }
   for (uint32_t i = 0; i < model().n_states; ++i)
-    if (row(i).role == FCC_STATE_PARAMETER && std::regex_match(row(i).name, expression)) states->push_back(i);
+    if (row(i).role == FCC_STATE_PARAMETER && std::regex_search(row(i).name, expression)) states->push_back(i);
   if (!states->empty()) return FCC_OK;
   std::string names;
   for (uint32_t i = 0; i < model().n_states && names.size() < 200; ++i)
     if (row(i).role == FCC_STATE_PARAMETER) names += std::string(names.empty() ? "\"" : ", \"") + row(i).name + "\"";
-  return fail(FCC_NOT_FOUND, "no parameter matches \"%s\"\n hint: the pattern must match the whole name; there are: %s",
+  return fail(FCC_NOT_FOUND, "no parameter matches \"%s\"\n hint: patterns are found anywhere in a name; there are: %s",
               pattern, names.c_str());
 }
 

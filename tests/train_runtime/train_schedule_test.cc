@@ -52,7 +52,7 @@ TEST(Schedule, BadTextsSayWhatIsWrong) {
       {"cosin(steps=3)", "there is no schedule \"cosin\""},
       {"cosine", "lacks its length"},
       {"cosine(steps=3", "cannot be read"},
-      {"cosine(steps)", "cannot be read"},
+      {"cosine(steps=3, gamma)", "cannot be read"},
       {"cosine(steps=3, steps=4)", "cannot be read"},
       {"cosine(steps=three)", "expected numbers"},
       {"cosine(steps=0)", "whole numbers from 1"},
@@ -126,7 +126,7 @@ TEST(Initialize, HasTheMomentsOfPyTorch) {
       {"xavier_uniform(gain=2)", 2 * std::sqrt(2 / 500.0)},
       {"normal(mean=3, std=0.5)", 0.5},
       {"uniform(low=-1, high=2)", 3 / std::sqrt(12.0)},
-      {"torch", 1 / std::sqrt(3 * 300.0)},
+      {"default", 1 / std::sqrt(3 * 300.0)},
       {"trunc_normal(std=0.02, a=-0.04, b=0.04)", 0.02 * 0.8796},
   };
   for (const auto& [text, deviation] : deviations) {
@@ -134,16 +134,16 @@ TEST(Initialize, HasTheMomentsOfPyTorch) {
     EXPECT_NEAR(d.deviation, deviation, tolerance * deviation) << text;
   }
   EXPECT_NEAR(drawn("normal(mean=3, std=0.5)", {200, 300}).mean, 3, 0.01);
-  EXPECT_LE(drawn("torch", {200, 300}).most, 1 / std::sqrt(300.0));
+  EXPECT_LE(drawn("default", {200, 300}).most, 1 / std::sqrt(300.0));
   EXPECT_LE(drawn("trunc_normal(std=0.02, a=-0.04, b=0.04)", {200, 300}).most, 0.04);
   EXPECT_NEAR(drawn("kaiming_normal(nonlinearity=relu)", {64, 10, 3, 3}).deviation, std::sqrt(2 / 90.0), 0.005);
 }
 
 TEST(Initialize, BiasesAndNormsByTheirDefaults) {
-  EXPECT_NEAR(drawn("torch", {5000}, "fc.bias", {5000, 25}).most, 0.2, 0.001);
-  EXPECT_EQ(drawn("torch", {50}, "norm.weight").most, 1);
-  EXPECT_EQ(drawn("torch", {50}, "norm.bias", {50}).most, 0);
-  EXPECT_EQ(drawn("constant(value=0.25)", {50}).most, 0.25);
+  EXPECT_NEAR(drawn("default", {5000}, "fc.bias", {5000, 25}).most, 0.2, 0.001);
+  EXPECT_EQ(drawn("default", {50}, "norm.weight").most, 1);
+  EXPECT_EQ(drawn("default", {50}, "norm.bias", {50}).most, 0);
+  EXPECT_EQ(drawn("constant(0.25)", {50}).most, 0.25);
   EXPECT_EQ(drawn("ones", {50}).most, 1);
   EXPECT_EQ(drawn("keep", {50}).most, 42);
 }

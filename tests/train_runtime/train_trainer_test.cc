@@ -277,7 +277,7 @@ TEST(Rates, SchedulesByStepAndByEpoch) {
 TEST(Patterns, FrozenParametersStay) {
   Trainer trainer = open_trainer();
   train_epoch(trainer, kData, 0);
-  EXPECT_EQ(trainer.freeze(".*bias"), 1u);
+  EXPECT_EQ(trainer.freeze("bias"), 1u);
   auto bias = trainer.param("fc.bias").copy<float>(), slot = trainer.state("optim/fc.bias/m").copy<float>();
   auto weight = trainer.param("fc.weight").copy<float>();
   train_epoch(trainer, kData, 1);
@@ -287,7 +287,7 @@ TEST(Patterns, FrozenParametersStay) {
   trainer.freeze("fc.bias", false);
   train_epoch(trainer, kData, 2);
   EXPECT_NE(trainer.param("fc.bias").copy<float>(), bias);
-  EXPECT_NE(error_of(FCC_NOT_FOUND, [&] { trainer.freeze("bias"); }).find("must match the whole name"),
+  EXPECT_NE(error_of(FCC_NOT_FOUND, [&] { trainer.freeze("head"); }).find("no parameter matches \"head\""),
             std::string::npos);
   EXPECT_NE(error_of(FCC_BAD_ARGUMENT, [&] { trainer.freeze("("); }).find("is no regular expression"),
             std::string::npos);
@@ -298,7 +298,7 @@ TEST(Patterns, ReinitDrawsAndClearsSlots) {
   train_epoch(trainer, kData, 0);
   for (Trainer* t : {&trainer, &again}) {
     t->seed(11);
-    EXPECT_EQ(t->reinit("fc.*", "torch"), 2u);
+    EXPECT_EQ(t->reinit("fc", "default"), 2u);
   }
   auto weight = trainer.param("fc.weight").copy<float>(), bias = trainer.param("fc.bias").copy<float>();
   EXPECT_EQ(weight, again.param("fc.weight").copy<float>());

@@ -46,6 +46,8 @@ Command bench_command();
 Command verify_command();
 Command test_command();
 Command dump_command();
+Command fit_command();
+Command export_command();
 std::span<const Command> commands();
 
 }  // namespace fcc

@@ -93,13 +93,13 @@ typedef struct fcc_training_progress {
 FCC_API fcc_status fcc_trainer_progress(const fcc_trainer* trainer, fcc_training_progress* progress);
 
 /* ---- weights -------------------------------------------------------------------------------------------------
- * Patterns are ECMAScript regular expressions over the whole name. */
+ * Patterns are ECMAScript regular expressions, found anywhere in a name as grep does. */
 /* A view of the live values by the name of the initializer, or "grad/NAME", "optim/NAME/m"; may be written. */
 FCC_API fcc_status fcc_trainer_state(fcc_trainer* trainer, const char* name, fcc_tensor* tensor);
 /* Frozen parameters and their optimizer slots keep their values. Their gradients are still computed: compile with
  * --freeze to save that. count, which may be null, receives how many parameters matched. */
 FCC_API fcc_status fcc_trainer_freeze(fcc_trainer* trainer, const char* pattern, int frozen, uint32_t* count);
-/* Draws parameters anew: "kaiming_normal(nonlinearity=relu)", "torch" for PyTorch's defaults, ... (docs/trainer.md).
+/* Draws parameters anew: "kaiming_normal(nonlinearity=relu)", "default" for PyTorch's, ... (docs/trainer.md).
  * Their optimizer slots start again from zero. */
 FCC_API fcc_status fcc_trainer_reinit(fcc_trainer* trainer, const char* pattern, const char* initializer,
                                       uint32_t* count);

@@ -178,13 +178,13 @@ class Trainer {
     detail::check(fcc_trainer_state(handle_.get(), name.c_str(), &tensor));
     return Values(tensor);
   }
-  // How many parameters match. Patterns are regular expressions over the whole name.
+  // How many parameters match. Patterns are regular expressions, found anywhere in a name.
   uint32_t freeze(const std::string& pattern, bool frozen = true) {
     uint32_t count = 0;
     detail::check(fcc_trainer_freeze(handle_.get(), pattern.c_str(), frozen, &count));
     return count;
   }
-  uint32_t reinit(const std::string& pattern, const std::string& initializer = "torch") {
+  uint32_t reinit(const std::string& pattern, const std::string& initializer = "default") {
     uint32_t count = 0;
     detail::check(fcc_trainer_reinit(handle_.get(), pattern.c_str(), initializer.c_str(), &count));
     return count;
