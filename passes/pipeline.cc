@@ -17,6 +17,8 @@ static constexpr std::string_view kPipeline[] = {
     "expand_composites",
     "fold_constants",     // scaled weights, transposed weights
     "fold_scale",         // constants meet: the weights take what is left of BatchNorm, attention's scale, layer scale
+    "recognize_attention",  // the scales are in the weights by now; before packing hides the products
+    "merge_projections",
     "lower_conv_transpose",  // its weights and bias hold everything by now
     "raise_rank",
     "simplify",

@@ -1,5 +1,6 @@
 #include "backend/lower/lower.h"
 
+#include "backend/lower/attention.h"
 #include "backend/lower/concat.h"
 #include "backend/lower/contraction.h"
 #include "backend/lower/convolution.h"
@@ -16,6 +17,7 @@ static loop::Kernel choose(const Graph& body, const Target& target) {
     return lower_matmul_packed(body, root, target);
   if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target);
   if (root != kNoNode && is_depthwise(body, root)) return lower_depthwise(body, root, target);
+  if (is_attention(body)) return lower_attention(body, target);
   if (is_concat(body)) return lower_concat(body);
   return lower_generic(body, target);
 }
