@@ -7,6 +7,7 @@
 #include "backend/lower/depthwise.h"
 #include "backend/lower/epilogue.h"
 #include "backend/lower/generic.h"
+#include "backend/lower/recurrent.h"
 #include "ir/op.h"
 
 namespace fcc::backend {
@@ -18,6 +19,7 @@ static loop::Kernel choose(const Graph& body, const Target& target) {
   if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target);
   if (root != kNoNode && is_depthwise(body, root)) return lower_depthwise(body, root, target);
   if (is_attention(body)) return lower_attention(body, target);
+  if (is_recurrent(body)) return lower_recurrent(body, target);
   if (is_concat(body)) return lower_concat(body);
   return lower_generic(body, target);
 }

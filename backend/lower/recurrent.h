@@ -1,0 +1,14 @@
+#pragma once
+// RecurrentScan: one task is a block of sequences of one direction; inside it, the loop over steps. A step is one small
+// matrix product of the last h with packed weights, which stay in L2, and one pass that makes all gates.
+#include "ir/graph.h"
+#include "ir/loop/loop.h"
+#include "ir/target.h"
+
+namespace fcc::backend {
+
+// Is the body this one operator, in f32?
+bool is_recurrent(const Graph& body);
+loop::Kernel lower_recurrent(const Graph& body, const Target& target);
+
+}  // namespace fcc::backend
