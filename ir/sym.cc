@@ -168,7 +168,7 @@ SymExpr floordiv(const SymExpr& a, const SymExpr& b) {
   if (auto q = divide_exactly(a, b)) return *q;
   if (b.is_constant() && b.constant() > 0) {  // (c*q + r) / c = q + r/c; nested floordiv(x,m)/c = x/(m*c)
     std::vector<SymTerm> whole, rest;
-    for (SymTerm t : a.terms()) {
+    for (const SymTerm& t : a.terms()) {
       const int64_t c = b.constant(), q = t.atoms.empty() ? floor_divide(t.coefficient, c) : t.coefficient / c;
       const int64_t r = t.coefficient - q * c;
       if (q != 0) whole.push_back({q, t.atoms});

@@ -96,7 +96,7 @@ class TemporaryFile {
     return TemporaryFile(path, std::move(name), fd);
   }
   TemporaryFile(TemporaryFile&& t) noexcept
-      : path_(t.path_), name_(std::exchange(t.name_, "")), file_(std::move(t.file_)) {}
+      : path_(std::move(t.path_)), name_(std::exchange(t.name_, "")), file_(std::move(t.file_)) {}
   TemporaryFile& operator=(TemporaryFile&&) = delete;
   ~TemporaryFile() {
     if (!name_.empty()) ::unlink(name_.c_str());

@@ -99,7 +99,7 @@ Status Importer::import_interface(const ImportOptions& options, Import& out) {
   };
   for (const auto& i : g.input())
     if (is_input(i)) dims_.note_names(i.type().tensor_type().shape());
-  frame().names.reserve(static_cast<size_t>(g.initializer_size() + g.node_size()));
+  frame().names.reserve(static_cast<size_t>(g.initializer_size()) + static_cast<size_t>(g.node_size()));
   for (const auto& i : g.input()) {
     if (!is_input(i)) continue;
     Result<TensorType> type = input_type(i);
