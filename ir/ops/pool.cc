@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ir/ops/conv_geometry.h"
+#include "ir/ops/numeric.h"
 #include "ir/ops/shape.h"
 
 namespace fcc {
@@ -65,6 +66,7 @@ Window geometry(const Attrs& attrs, const Dims& x) {
 }
 
 Status infer_max_pool(InferContext& c) {
+  FCC_CHECKED(ops::require_type(c, 0, ops::kNumbers, "the operand"));
   FCC_CHECKED(set_pooled(c));
   if (c.n_out() < 2) return {};
   if (c.attrs.flag("blocked")) return c.fail("has no indices in the blocked layout");
@@ -81,6 +83,7 @@ Status infer_float_pool(InferContext& c) {
 
 Status infer_global(InferContext& c) {
   if (c.op.name != "GlobalMaxPool") FCC_CHECKED(check_float(c));
+  FCC_CHECKED(ops::require_type(c, 0, ops::kNumbers, "the operand"));
   if (c.rank(0) < 3 + c.attrs.flag("blocked"))
     return c.fail("the operand has rank " + std::to_string(c.rank(0)) + ", expected 3 or more",
                   "the operand is [N,C,spatial...]");

@@ -370,6 +370,7 @@ std::vector<ErrorCase> arithmetic_cases() {
       unary("r58_flatten_of_scalar", "Flatten", {}),
       unary("r58_relu_of_bool", "Relu", {2}, kBool),
       unary("r58_not_of_float", "Not", {2}),
+      unary("r58_global_max_pool_of_bool", "GlobalMaxPool", {1, 2, 4}, kBool),
       unary("r58_sigmoid_of_integers", "Sigmoid", {2}, kInt64),
       unary("r58_exp_of_bool", "Exp", {2}, kBool),
       unary("r58_neg_of_unsigned", "Neg", {2}, kUint8),
