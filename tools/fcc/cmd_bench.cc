@@ -28,7 +28,7 @@ struct Timing {
   int64_t load_ns = 0, first_ns = 0, rss_bytes = 0;
   std::vector<int64_t> calls_ns;  // sorted
   int64_t quantile(double q) const {
-    return calls_ns[static_cast<size_t>(q * static_cast<double>(calls_ns.size() - 1) + 0.5)];
+    return calls_ns[static_cast<size_t>(std::lround(q * static_cast<double>(calls_ns.size() - 1)))];
   }
   int64_t median() const { return quantile(0.5); }
 };
