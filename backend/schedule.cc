@@ -109,6 +109,7 @@ class Scheduler {
   // A step that reads the elements of a small tensor into symbols, directly after the tensor is complete.
   Status observe(ValueId v) {
     const Value& value = g_.value(v);
+    if (value.content->elements.empty()) return {};
     loop::Kernel k;
     k.name = "observe";
     const loop::BufferId b = k.add_buffer({value.name, value.type.dtype, value.type.dims, loop::Space::input, false});
