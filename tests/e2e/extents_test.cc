@@ -136,6 +136,7 @@ TEST(Extents, MayBeZero) {
       {"LogSoftmax", {"f32[3,N]"}},
       {"ReduceSum", {"f32[N,3]"}, {}, {{0}}},
       {"ReduceSum", {"f32[N,3]"}, {}, {{1}}},
+      {"ReduceSum", {"f32[N,3]", "i64[0]"}},
       {"ReduceMax", {"f32[N,3]"}, {}, {{1}}},
       {"ReduceProd", {"f32[N,3]"}, {}, {{0}}},
       {"ArgMax", {"f32[N,3]"}, {{"axis", int64_t{1}}}},
