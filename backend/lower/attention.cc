@@ -27,6 +27,14 @@ Expr f32(double v) {
   return loop::constant(DType::f32, v);
 }
 
+// e^x for x <= 0, where less than e^-87 counts as 0: results that leave the normal numbers cost an assist of about 200
+// cycles a vector, and a masked column has nothing else (0.73 ms instead of 0.34 for 12 heads of 128 half masked rows,
+// 43 ms with scores near -100).
+Expr exp_of_negative(const Expr& x) {
+  const Expr tiny = loop::lt(x, f32(-87));
+  return loop::select(tiny, f32(0), loop::unary(UnaryOp::exp, loop::select(tiny, f32(-87), x)));
+}
+
 class AttentionNest {
  public:
   AttentionNest(const Graph& body, const Target& target)
@@ -347,7 +355,7 @@ class AttentionNest {
       row.push_back(loop_over(
           "j", loop::index(0), own,
           [&](const Expr& j) {
-            return loop::Block{loop::store(sc_, {r * block_ + j}, loop::unary(UnaryOp::exp, score(j) - top))};
+            return loop::Block{loop::store(sc_, {r * block_ + j}, exp_of_negative(score(j) - top))};
           },
           LoopKind::vec));
       if (s_.causal)
@@ -359,7 +367,7 @@ class AttentionNest {
       if (whole_) {
         row.push_back(loop::store(factor_, {r}, f32(1) / sum));
       } else {
-        const Expr alpha = let(row, "alpha", loop::unary(UnaryOp::exp, old - top), DType::f32);
+        const Expr alpha = let(row, "alpha", exp_of_negative(old - top), DType::f32);
         row.push_back(loop::store(factor_, {r}, alpha));
         row.push_back(loop::store(weight_, {local + r}, read(weight_, local + r) * alpha + sum));
       }
