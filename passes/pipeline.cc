@@ -16,6 +16,8 @@ static constexpr std::string_view kPipeline[] = {
     "fold_batchnorm",     // needs constant weights beside it
     "expand_composites",
     "fold_constants",     // scaled weights, transposed weights
+    "keep_rows",          // layer scales then sit behind their products
+    "simplify",
     "fold_scale",         // constants meet: the weights take what is left of BatchNorm, attention's scale, layer scale
     "recognize_attention",  // the scales are in the weights by now; before packing hides the products
     "merge_projections",
@@ -23,6 +25,7 @@ static constexpr std::string_view kPipeline[] = {
     "raise_rank",
     "simplify",
     "choose_layout",      // convolutions decide; everything between them follows
+    "pack_rows",
     "pack_matmul",        // packing is a node: folded for constants, kept for run-time operands
     "fold_constants",
     "merge_equal",

@@ -167,8 +167,23 @@ Hoisted hoist_invariants(loop::Kernel& kernel, const std::vector<LoopDim>& loops
 
 // ---- vectorised reductions --------------------------------------------------------------------------------------
 
+// The last index is mod(i, m) and another one floordiv(i, m), where i advances with v and m holds whole vectors: channels in blocks.
+static bool load_walks_blocks(const Expr& e, loop::VarId v, size_t n) {
+  const Expr& last = e->args[n - 1];
+  if (last->kind != ExprKind::binary || last->binary != loop::BinaryOp::mod || !loop::is_constant(last->args[1]) || last->args[1]->i % 16 != 0) return false;
+  if (loop::linear_coefficient(last->args[0], v) != 1) return false;
+  for (size_t i = 0; i + 1 < n; ++i) {
+    const Expr& a = e->args[i];
+    if (!loop::uses(a, v)) continue;
+    const bool block = a->kind == ExprKind::binary && a->binary == loop::BinaryOp::floordiv && loop::same(a->args[0], last->args[0]) && loop::same(a->args[1], last->args[1]);
+    if (!block) return false;
+  }
+  return true;
+}
+
 static bool load_walks(const Expr& e, loop::VarId v) {
   const size_t n = e->args.size() - (e->guarded ? 2 : 0);
+  if (n > 0 && load_walks_blocks(e, v, n)) return true;
   if (n == 0 || loop::linear_coefficient(e->args[n - 1], v) != 1) return false;
   for (size_t i = 0; i + 1 < n; ++i)
     if (loop::uses(e->args[i], v)) return false;

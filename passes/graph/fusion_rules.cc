@@ -125,6 +125,19 @@ static bool may_absorb_pointwise(const Graph& g, const Cluster& c, const Node& p
   return true;
 }
 
+// Movements that read whole rows from elsewhere: free for what reads rows element by element or sums along them.
+static bool is_row_movement(const Node& n) {
+  if (n.op->name == "UnpackC16ToRows") return true;
+  return n.op->name == "Roll" && n.attrs.integers("shifts").back() == 0;
+}
+static bool feeds_rows_only(const Graph& g, ValueId v) {
+  const auto& users = g.users(v);
+  return std::all_of(users.begin(), users.end(), [&](NodeId u) {
+    const Node& n = g.node(u);
+    return n.op->formula != nullptr || reduced_axes(g, n) == std::vector<int64_t>{g.value(v).type.rank() - 1};
+  });
+}
+
 bool may_absorb(const Graph& g, const Cluster& c, ValueId v) {
   const Node& p = *g.def(v);
   if (!needs_kernel(p) || p.op->strategy == Strategy::none || p.op->name == "Concat") return false;
@@ -135,6 +148,7 @@ bool may_absorb(const Graph& g, const Cluster& c, ValueId v) {
   if (is_root(p)) return may_absorb_root(g, c, v);
   if (p.op->formula) return may_absorb_pointwise(g, c, p, v);
   if (c.root != kNoNode) return false;
+  if (is_row_movement(p) && feeds_rows_only(g, v) && same_dims(g, v, c.output)) return true;
   if (p.op->movement || p.op->name == "Gather") return is_simple_movement(p) && feeds_pointwise_only(g, c, v) && same_dims(g, v, c.output);
   if (feeds_reduction(g, v) || !feeds_pointwise_only(g, c, v)) return false;
   return keeps_rank(g, p) && reductions_agree(g, c, p) && g.value(v).type.rank() == g.value(c.output).type.rank();

@@ -25,6 +25,13 @@ ValueId drop_same_shape(Graph& g, const Node& n) {
   return g.value(n.in[0]).type == g.value(n.out[0]).type ? n.in[0] : kNoValue;
 }
 
+// pad(x) by zeros → x
+ValueId drop_empty_pad(Graph& g, const Node& n) {
+  const auto pads = n.in.size() > 1 && n.in[1] != kNoValue ? g.value(n.in[1]).content : nullptr;
+  if (!pads || !std::all_of(pads->elements.begin(), pads->elements.end(), [](const SymExpr& e) { return e.is(0); })) return kNoValue;
+  return n.in[0];
+}
+
 ValueId drop_single_concat(Graph&, const Node& n) { return n.in.size() == 1 ? n.in[0] : kNoValue; }
 
 bool is_view(const Node& n) {
@@ -207,7 +214,7 @@ const std::multimap<std::string_view, Rule>& rules() {
   static const std::multimap<std::string_view, Rule> table = {
       {"Identity", drop_identity}, {"Dropout", drop_identity}, {"Cast", drop_identity}, {"CastLike", drop_identity},
       {"Reshape", drop_same_shape}, {"Flatten", drop_same_shape}, {"Squeeze", drop_same_shape}, {"Unsqueeze", drop_same_shape},
-      {"Expand", drop_same_shape}, {"Tile", drop_same_shape}, {"Concat", drop_single_concat},
+      {"Expand", drop_same_shape}, {"Tile", drop_same_shape}, {"Concat", drop_single_concat}, {"Pad", drop_empty_pad},
       {"Reshape", merge_views}, {"Flatten", merge_views}, {"Squeeze", merge_views}, {"Unsqueeze", merge_views},
       {"Transpose", merge_transposes}, {"Transpose", transpose_product}, {"Transpose", transpose_of_ones},
       {"Squeeze", squeeze_of_transpose}, {"Gather", gather_of_transpose},
