@@ -1,4 +1,9 @@
-// Activation functions: pointwise formulas of one operand (PRelu: two), as ONNX defines them.
+// Activation functions: pointwise formulas of one operand (PRelu: two), as ONNX defines them, and their gradients,
+// which at a kink take the side that PyTorch takes.
+#include <cmath>
+#include <numbers>
+
+#include "ir/grad.h"
 #include "ir/ops/numeric.h"
 
 namespace fcc {
@@ -9,52 +14,83 @@ using loop::Expr;
 using loop::UnaryOp;
 using In = std::span<const Expr>;
 
-Expr number(const Expr& like, double v) { return loop::constant(like->type, v); }
-Expr zero(const Expr& like) { return number(like, 0); }
-Expr fn(UnaryOp op, Expr x) { return loop::unary(op, std::move(x)); }
+Expr number(const Expr& like, double v) {
+  return loop::constant(like->type, v);
+}
+Expr zero(const Expr& like) {
+  return number(like, 0);
+}
+Expr fn(UnaryOp op, Expr x) {
+  return loop::unary(op, std::move(x));
+}
 
 // max(x, 0): NaN stays NaN.
-Expr relu(const FormulaContext&, In in) { return loop::max(in[0], zero(in[0])); }
+Expr relu(const FormulaContext&, In in) {
+  return loop::max(in[0], zero(in[0]));
+}
 Expr leaky_relu(const FormulaContext& c, In in) {
   return loop::select(loop::lt(in[0], zero(in[0])), in[0] * number(in[0], c.attrs.number("alpha", 0.01)), in[0]);
 }
-Expr prelu(const FormulaContext&, In in) { return loop::select(loop::lt(in[0], zero(in[0])), in[0] * in[1], in[0]); }
-Expr sigmoid(const FormulaContext&, In in) { return fn(UnaryOp::sigmoid, in[0]); }
-Expr tanh(const FormulaContext&, In in) { return fn(UnaryOp::tanh, in[0]); }
+Expr prelu(const FormulaContext&, In in) {
+  return loop::select(loop::lt(in[0], zero(in[0])), in[0] * in[1], in[0]);
+}
+Expr sigmoid(const FormulaContext&, In in) {
+  return fn(UnaryOp::sigmoid, in[0]);
+}
+Expr tanh(const FormulaContext&, In in) {
+  return fn(UnaryOp::tanh, in[0]);
+}
 
-Expr clamp01(const Expr& x) { return loop::max(loop::min(x, number(x, 1)), zero(x)); }
+Expr clamp01(const Expr& x) {
+  return loop::max(loop::min(x, number(x, 1)), zero(x));
+}
 Expr hard_sigmoid(const FormulaContext& c, In in) {
   return clamp01(in[0] * number(in[0], c.attrs.number("alpha", 0.2)) + number(in[0], c.attrs.number("beta", 0.5)));
 }
 // x * clamp(x/6 + 1/2, 0, 1)
-Expr hard_swish(const FormulaContext&, In in) { return in[0] * clamp01(in[0] * number(in[0], 1.0 / 6) + number(in[0], 0.5)); }
+Expr hard_swish(const FormulaContext&, In in) {
+  return in[0] * clamp01(in[0] * number(in[0], 1.0 / 6) + number(in[0], 0.5));
+}
 
 // The exponential is taken of min(x,0) so that its unused branch cannot overflow.
-Expr exp_minus_one_below_zero(const Expr& x) { return fn(UnaryOp::expm1, loop::min(x, zero(x))); }
+Expr exp_minus_one_below_zero(const Expr& x) {
+  return fn(UnaryOp::expm1, loop::min(x, zero(x)));
+}
 Expr elu(const FormulaContext& c, In in) {
   const Expr& x = in[0];
   return loop::select(loop::lt(x, zero(x)), exp_minus_one_below_zero(x) * number(x, c.attrs.number("alpha", 1)), x);
 }
+constexpr double kSeluAlpha = 1.67326319217681884765625, kSeluGamma = 1.05070102214813232421875;
 Expr selu(const FormulaContext& c, In in) {
   const Expr& x = in[0];
-  const double alpha = c.attrs.number("alpha", 1.67326319217681884765625), gamma = c.attrs.number("gamma", 1.05070102214813232421875);
-  return loop::select(loop::lt(x, zero(x)), exp_minus_one_below_zero(x) * number(x, alpha * gamma), x * number(x, gamma));
+  const double alpha = c.attrs.number("alpha", kSeluAlpha), gamma = c.attrs.number("gamma", kSeluGamma);
+  return loop::select(loop::lt(x, zero(x)), exp_minus_one_below_zero(x) * number(x, alpha * gamma),
+                      x * number(x, gamma));
 }
 // max(0,x) + min(0, alpha*(exp(x/alpha)-1))
 Expr celu(const FormulaContext& c, In in) {
   const Expr& x = in[0];
   const double alpha = c.attrs.number("alpha", 1);
-  return loop::max(x, zero(x)) + loop::min(fn(UnaryOp::expm1, loop::min(x, zero(x)) * number(x, 1 / alpha)) * number(x, alpha), zero(x));
+  return loop::max(x, zero(x)) +
+         loop::min(fn(UnaryOp::expm1, loop::min(x, zero(x)) * number(x, 1 / alpha)) * number(x, alpha), zero(x));
 }
 // log(1+exp(x)) = max(x,0) + log1p(exp(-|x|)), which cannot overflow.
-Expr softplus_of(const Expr& x) { return loop::max(x, zero(x)) + fn(UnaryOp::log1p, fn(UnaryOp::exp, -fn(UnaryOp::abs, x))); }
-Expr softplus(const FormulaContext&, In in) { return softplus_of(in[0]); }
-Expr softsign(const FormulaContext&, In in) { return in[0] / (fn(UnaryOp::abs, in[0]) + number(in[0], 1)); }
+Expr softplus_of(const Expr& x) {
+  return loop::max(x, zero(x)) + fn(UnaryOp::log1p, fn(UnaryOp::exp, -fn(UnaryOp::abs, x)));
+}
+Expr softplus(const FormulaContext&, In in) {
+  return softplus_of(in[0]);
+}
+Expr softsign(const FormulaContext&, In in) {
+  return in[0] / (fn(UnaryOp::abs, in[0]) + number(in[0], 1));
+}
 Expr thresholded_relu(const FormulaContext& c, In in) {
   const Expr& x = in[0];
   return loop::select(loop::binary(BinaryOp::gt, x, number(x, c.attrs.number("alpha", 1))), x, zero(x));
 }
-Expr mish(const FormulaContext&, In in) { return in[0] * fn(UnaryOp::tanh, softplus_of(in[0])); }
+Expr mish(const FormulaContext&, In in) {
+  return in[0] * fn(UnaryOp::tanh, softplus_of(in[0]));
+}
 
 // none: x/2 (1+erf(x/sqrt 2)); tanh: x/2 (1+tanh(sqrt(2/pi)(x+0.044715 x^3))). They differ by up to 4.7e-4.
 Expr gelu(const FormulaContext& c, In in) {
@@ -75,12 +111,91 @@ Expr swish(const FormulaContext& c, In in) {
   return in[0] * fn(UnaryOp::sigmoid, in[0] * number(in[0], c.attrs.number("alpha", 1)));
 }
 
+// ---- gradients --------------------------------------------------------------------------------------------
+// From the result where that is enough: the operand then need not be kept for the backward pass.
+
+// In this direction, so that the gradient passes where y is NaN, as in PyTorch.
+Term relu_gradient(const Chain& c) {
+  return where(less_equal(c.y, 0), 0, c.d);
+}
+Term leaky_relu_gradient(const Chain& c) {
+  return where(greater(c.x, 0), c.d, c.d * c.attrs.number("alpha", 0.01));
+}
+Term sigmoid_gradient(const Chain& c) {
+  return c.d * (c.y * (1 - c.y));
+}
+Term tanh_gradient(const Chain& c) {
+  return c.d * (1 - c.y * c.y);
+}
+Term hard_sigmoid_gradient(const Chain& c) {
+  return where(greater(c.y, 0), where(less(c.y, 1), c.d * c.attrs.number("alpha", 0.2), 0), 0);
+}
+Term hard_swish_gradient(const Chain& c) {
+  return where(greater(c.x, -3), where(less(c.x, 3), c.d * (c.x / 3 + 0.5), c.d), 0);
+}
+// scale * (x > 0 ? 1 : alpha exp(x/width))
+Term exponential_gradient(const Chain& c, double scale, double alpha, double width) {
+  const Term negative = c.b()->node("Min", {c.x, c.b()->number(c.x.type().dtype, 0)});
+  const Term slope = fn("Exp", width == 1 ? negative : negative / width) * (alpha * scale);
+  return where(greater(c.x, 0), scale == 1 ? c.d : c.d * scale, c.d * slope);
+}
+Term elu_gradient(const Chain& c) {
+  return exponential_gradient(c, 1, c.attrs.number("alpha", 1), 1);
+}
+Term selu_gradient(const Chain& c) {
+  return exponential_gradient(c, c.attrs.number("gamma", kSeluGamma), c.attrs.number("alpha", kSeluAlpha), 1);
+}
+Term celu_gradient(const Chain& c) {
+  return exponential_gradient(c, 1, 1, c.attrs.number("alpha", 1));
+}
+Term softplus_gradient(const Chain& c) {
+  return c.d * fn("Sigmoid", c.x);
+}
+Term softsign_gradient(const Chain& c) {
+  const Term width = fn("Abs", c.x) + 1;
+  return c.d / (width * width);
+}
+Term thresholded_relu_gradient(const Chain& c) {
+  return where(greater(c.x, c.attrs.number("alpha", 1)), c.d, 0);
+}
+Term mish_gradient(const Chain& c) {
+  const Term t = fn("Tanh", fn("Softplus", c.x));
+  return c.d * (t + c.x * fn("Sigmoid", c.x) * (1 - t * t));
+}
+Term gelu_gradient(const Chain& c) {
+  const Term x = c.x;
+  if (c.attrs.string("approximate", "none") == "tanh") {
+    constexpr double k = 0.7978845608028654, cubic = 0.044715;
+    const Term square = x * x, t = fn("Tanh", x * (square * (k * cubic) + k));
+    return c.d * ((t + 1) * 0.5 + x * 0.5 * (1 - t * t) * (square * (3 * k * cubic) + k));
+  }
+  const Term density = fn("Exp", x * x * -0.5) * (1 / std::sqrt(2 * std::numbers::pi));
+  return c.d * ((fn("Erf", x * (1 / std::numbers::sqrt2)) + 1) * 0.5 + x * density);
+}
+Term shrink_gradient(const Chain& c) {
+  const double lambd = c.attrs.number("lambd", 0.5);
+  return where(less(c.x, -lambd), c.d, where(greater(c.x, lambd), c.d, 0));
+}
+Term swish_gradient(const Chain& c) {
+  const double alpha = c.attrs.number("alpha", 1);
+  const Term s = fn("Sigmoid", alpha == 1 ? c.x : c.x * alpha);
+  return c.d * (s + c.x * s * (1 - s) * alpha);
+}
+
+// x > 0: 1 and 0; otherwise the slope and x.
+Result<std::vector<ValueId>> prelu_gradient(GradBuilder& b, const Node&, std::span<const ValueId>) {
+  const Term positive = greater(b.in(0), 0);
+  b.give(0, [&] { return where(positive, b.dy(), b.dy() * b.in(1)); });
+  b.give(1, [&] { return where(positive, 0, b.dy() * b.in(0)); });
+  return b.done();
+}
+
 using Infer = Status (*)(InferContext&);
 constexpr Infer kOfFloats = ops::infer_same_type<ops::kFloats>, kOfSigned = ops::infer_same_type<ops::kSigned>,
                 kOfNumbers = ops::infer_same_type<ops::kNumbers>;
 
 void add(Registry& r, std::string_view name, std::string_view doc, Expr (*formula)(const FormulaContext&, In),
-         std::vector<AttrSpec> attrs = {}, Infer infer = kOfFloats, Arity in = {1, 1}) {
+         GradRule grad, std::vector<AttrSpec> attrs = {}, Infer infer = kOfFloats, Arity in = {1, 1}) {
   r.add({.name = name,
          .doc = doc,
          .attrs = std::move(attrs),
@@ -88,31 +203,33 @@ void add(Registry& r, std::string_view name, std::string_view doc, Expr (*formul
          .out = {1, 1},
          .strategy = Strategy::pointwise,
          .infer = infer,
-         .formula = formula});
+         .formula = formula,
+         .grad = grad});
 }
 
 }  // namespace
 
 void register_activation(Registry& r) {
   const AttrSpec alpha{"alpha", AttrType::number}, beta{"beta", AttrType::number}, gamma{"gamma", AttrType::number};
-  add(r, "Relu", "max(x, 0)", relu, {}, kOfSigned);
-  add(r, "LeakyRelu", "x < 0 ? alpha x : x", leaky_relu, {alpha});
-  add(r, "PRelu", "x < 0 ? slope x : x", prelu, {}, kOfNumbers, {2, 2});
-  add(r, "Sigmoid", "1 / (1 + exp(-x))", sigmoid);
-  add(r, "Tanh", "tanh(x)", tanh);
-  add(r, "HardSigmoid", "clamp(alpha x + beta, 0, 1)", hard_sigmoid, {alpha, beta});
-  add(r, "HardSwish", "x clamp(x/6 + 1/2, 0, 1)", hard_swish);
-  add(r, "Elu", "x < 0 ? alpha (exp(x) - 1) : x", elu, {alpha});
-  add(r, "Selu", "gamma (x < 0 ? alpha (exp(x) - 1) : x)", selu, {alpha, gamma});
-  add(r, "Celu", "max(0,x) + min(0, alpha (exp(x/alpha) - 1))", celu, {alpha});
-  add(r, "Softplus", "log(1 + exp(x))", softplus);
-  add(r, "Softsign", "x / (1 + |x|)", softsign);
-  add(r, "ThresholdedRelu", "x > alpha ? x : 0", thresholded_relu, {alpha});
-  add(r, "Shrink", "x < -lambd ? x + bias : x > lambd ? x - bias : 0", shrink,
+  add(r, "Relu", "max(x, 0)", relu, chain_rule<relu_gradient>, {}, kOfSigned);
+  add(r, "LeakyRelu", "x < 0 ? alpha x : x", leaky_relu, chain_rule<leaky_relu_gradient>, {alpha});
+  add(r, "PRelu", "x < 0 ? slope x : x", prelu, prelu_gradient, {}, kOfNumbers, {2, 2});
+  add(r, "Sigmoid", "1 / (1 + exp(-x))", sigmoid, chain_rule<sigmoid_gradient>);
+  add(r, "Tanh", "tanh(x)", tanh, chain_rule<tanh_gradient>);
+  add(r, "HardSigmoid", "clamp(alpha x + beta, 0, 1)", hard_sigmoid, chain_rule<hard_sigmoid_gradient>, {alpha, beta});
+  add(r, "HardSwish", "x clamp(x/6 + 1/2, 0, 1)", hard_swish, chain_rule<hard_swish_gradient>);
+  add(r, "Elu", "x < 0 ? alpha (exp(x) - 1) : x", elu, chain_rule<elu_gradient>, {alpha});
+  add(r, "Selu", "gamma (x < 0 ? alpha (exp(x) - 1) : x)", selu, chain_rule<selu_gradient>, {alpha, gamma});
+  add(r, "Celu", "max(0,x) + min(0, alpha (exp(x/alpha) - 1))", celu, chain_rule<celu_gradient>, {alpha});
+  add(r, "Softplus", "log(1 + exp(x))", softplus, chain_rule<softplus_gradient>);
+  add(r, "Softsign", "x / (1 + |x|)", softsign, chain_rule<softsign_gradient>);
+  add(r, "ThresholdedRelu", "x > alpha ? x : 0", thresholded_relu, chain_rule<thresholded_relu_gradient>, {alpha});
+  add(r, "Shrink", "x < -lambd ? x + bias : x > lambd ? x - bias : 0", shrink, chain_rule<shrink_gradient>,
       {{"bias", AttrType::number}, {"lambd", AttrType::number}}, kOfNumbers);
-  add(r, "Mish", "x tanh(softplus(x))", mish);
-  add(r, "Gelu", "x/2 (1 + erf(x/sqrt 2)), or its tanh form", gelu, {{"approximate", AttrType::string}});
-  add(r, "Swish", "x sigmoid(alpha x)", swish, {alpha});
+  add(r, "Mish", "x tanh(softplus(x))", mish, chain_rule<mish_gradient>);
+  add(r, "Gelu", "x/2 (1 + erf(x/sqrt 2)), or its tanh form", gelu, chain_rule<gelu_gradient>,
+      {{"approximate", AttrType::string}});
+  add(r, "Swish", "x sigmoid(alpha x)", swish, chain_rule<swish_gradient>, {alpha});
 }
 
 }  // namespace fcc

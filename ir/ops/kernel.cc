@@ -91,9 +91,9 @@ loop::Expr define_matmul_packed(DefineContext& c, size_t, std::span<const loop::
 
 void register_kernel(Registry& r) {
   r.add({.name = "Kernel", .doc = "a fused group of operators", .attrs = {{"what", AttrType::string}}, .in = {0, -1}, .out = {1, -1},
-         .strategy = Strategy::kernel, .has_body = true, .infer = infer_kernel});
+         .strategy = Strategy::kernel, .has_body = true, .infer = infer_kernel, .no_grad = "passes make it after gradients are taken"});
   r.add({.name = "MatMulPacked", .doc = "matrix product with a packed right side; n: its columns", .attrs = {{"n", AttrType::integer}, {"columns", AttrType::dims}},
-         .in = {2, 2}, .out = {1, 1}, .strategy = Strategy::contraction, .infer = infer_matmul_packed, .eval = eval_matmul_packed, .define = define_matmul_packed});
+         .in = {2, 2}, .out = {1, 1}, .strategy = Strategy::contraction, .infer = infer_matmul_packed, .eval = eval_matmul_packed, .define = define_matmul_packed, .no_grad = "passes make it after gradients are taken"});
 }
 
 }  // namespace fcc

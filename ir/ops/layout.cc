@@ -227,7 +227,8 @@ void add(Registry& r, std::string_view name, std::string_view doc, std::vector<A
          .movement = true,
          .infer = infer,
          .eval = eval,
-         .define = define});
+         .define = define,
+         .no_grad = "passes make it after gradients are taken"});
 }
 
 }  // namespace

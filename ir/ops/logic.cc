@@ -1,4 +1,5 @@
 // Comparisons, boolean logic, and choosing between two values.
+#include "ir/grad.h"
 #include "ir/ops/numeric.h"
 
 namespace fcc {
@@ -18,7 +19,7 @@ Expr apply2(const FormulaContext&, In in) {
   return loop::binary(op, in[0], in[1]);
 }
 
-Expr where(const FormulaContext&, In in) {
+Expr choose(const FormulaContext&, In in) {
   return loop::select(in[0], in[1], in[2]);
 }
 Status infer_where(InferContext& c) {
@@ -27,6 +28,12 @@ Status infer_where(InferContext& c) {
     return c.fail("chooses between " + std::string(name(c.dtype(1))) + " and " + std::string(name(c.dtype(2))),
                   "both values must have one element type; convert one with a Cast");
   return ops::broadcast_operands(c, c.dtype(1));
+}
+
+Result<std::vector<ValueId>> grad_where(GradBuilder& b, const Node&, std::span<const ValueId>) {
+  b.give(1, [&] { return where(b.in(0), b.dy(), 0); });
+  b.give(2, [&] { return where(b.in(0), 0, b.dy()); });
+  return b.done();
 }
 
 Expr is_inf(const FormulaContext& c, In in) {
@@ -52,7 +59,8 @@ void add(Registry& r, std::string_view name, std::string_view doc, Expr (*formul
          .strategy = Strategy::pointwise,
          .infer = infer,
          .result_dtype = boolean_result,
-         .formula = formula});
+         .formula = formula,
+         .no_grad = "its result is a truth value"});
 }
 
 }  // namespace
@@ -79,7 +87,8 @@ void register_logic(Registry& r) {
          .out = {1, 1},
          .strategy = Strategy::pointwise,
          .infer = infer_where,
-         .formula = where});
+         .formula = choose,
+         .grad = grad_where});
 }
 
 }  // namespace fcc

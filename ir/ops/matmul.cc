@@ -1,4 +1,7 @@
 // MatMul and Gemm. The contraction strategy makes them fast; define is the general form.
+#include <numeric>
+
+#include "ir/grad.h"
 #include "ir/ops/numeric.h"
 
 namespace fcc {
@@ -205,6 +208,63 @@ Expr define_gemm(DefineContext& c, size_t, In index) {
   return c.has(2) ? sum + scaled_expr(c.attrs->number("beta", 1), c.in_broadcast(2, index)) : sum;
 }
 
+// ---- gradients ------------------------------------------------------------------------------------------------
+
+Term transposed(GradBuilder& b, Term x) {
+  std::vector<int64_t> perm(x.type().dims.size());
+  std::iota(perm.begin(), perm.end(), 0);
+  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+  return b.transpose(x, std::move(perm));
+}
+// All axes but the last as one.
+Term rows(GradBuilder& b, Term x) {
+  const Dims dims = x.type().dims;
+  SymExpr n = 1;
+  for (size_t d = 0; d + 1 < dims.size(); ++d) n = n * dims[d];
+  return b.reshape(x, {n, dims.back()});
+}
+
+// dA = dY B', dB = A' dY. Batches over one right matrix are rows of one product, so that the sum over the batch is the
+// product's own.
+Result<std::vector<ValueId>> grad_matmul(GradBuilder& b, const Node&, std::span<const ValueId>) {
+  const Dims a = b.dims(0), w = b.dims(1);
+  Term x = b.in(0), y = b.in(1), d = b.dy();
+  if (a.size() == 1) x = b.reshape(x, {1, a[0]});
+  if (w.size() == 1) y = b.reshape(y, {w[0], 1});
+  Dims full = d.type().dims;  // with the axes that a vector drops
+  if (w.size() == 1) full.emplace_back(1);
+  if (a.size() == 1) full.insert(full.end() - 1, 1);
+  d = b.reshape(d, full);
+  b.give(0, [&] {
+    const Term g = b.node("MatMul", {d, transposed(b, y)});
+    return a.size() == 1 ? b.reshape(b.sum_to(g, {1, a[0]}), a) : g;
+  });
+  b.give(1, [&] {
+    if (w.size() <= 2 && a.size() > 2)
+      return b.reshape(b.node("MatMul", {transposed(b, rows(b, x)), rows(b, d)}), w);
+    const Term g = b.node("MatMul", {transposed(b, x), d});
+    return w.size() == 1 ? b.reshape(b.sum_to(g, {w[0], 1}), w) : g;
+  });
+  return b.done();
+}
+
+// With A' = A or its transpose: dA' = alpha dY B'', dB' = alpha A'' dY, dC = beta dY.
+Result<std::vector<ValueId>> grad_gemm(GradBuilder& b, const Node& n, std::span<const ValueId>) {
+  const bool ta = n.attrs.flag("transA"), tb = n.attrs.flag("transB");
+  const auto product = [&](Term x, bool tx, Term y, bool ty) {
+    return b.node("Gemm", {x, y},
+                  {{"alpha", n.attrs.number("alpha", 1)}, {"transA", int64_t{tx}}, {"transB", int64_t{ty}}});
+  };
+  const Term d = b.dy();
+  b.give(0, [&] { return ta ? product(b.in(1), tb, d, true) : product(d, false, b.in(1), !tb); });
+  b.give(1, [&] { return tb ? product(d, true, b.in(0), ta) : product(b.in(0), !ta, d, false); });
+  b.give(2, [&] {
+    const double beta = n.attrs.number("beta", 1);
+    return beta == 1 ? d : d * beta;
+  });
+  return b.done();
+}
+
 }  // namespace
 
 void register_matmul(Registry& r) {
@@ -215,7 +275,8 @@ void register_matmul(Registry& r) {
          .strategy = Strategy::contraction,
          .infer = infer_matmul,
          .eval = eval_matmul,
-         .define = define_matmul});
+         .define = define_matmul,
+         .grad = grad_matmul});
   r.add({.name = "Gemm",
          .doc = "alpha A' B' + beta C, where ' is a transpose when asked",
          .attrs = {{"alpha", AttrType::number},
@@ -227,7 +288,8 @@ void register_matmul(Registry& r) {
          .strategy = Strategy::contraction,
          .infer = infer_gemm,
          .eval = eval_gemm,
-         .define = define_gemm});
+         .define = define_gemm,
+         .grad = grad_gemm});
 }
 
 }  // namespace fcc

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "ir/grad.h"
 #include "ir/ops/shape.h"
 
 namespace fcc {
@@ -457,6 +458,49 @@ Expr define_trilu(DefineContext& c, size_t, Index index) {
   return c.in_guarded(0, index, keep, loop::constant(loop::compute_type(c.dtype(0)), 0));
 }
 
+// ---- gradients ----------------------------------------------------------------------------------------------
+
+using Gradients = Result<std::vector<ValueId>>;
+using Dy = std::span<const ValueId>;
+
+Gradients grad_transpose(GradBuilder& b, const Node& n, Dy) {
+  const std::vector<int64_t> perm = permutation(n.attrs, b.in_type(0).rank());
+  std::vector<int64_t> back(perm.size());
+  for (size_t i = 0; i < perm.size(); ++i) back[static_cast<size_t>(perm[i])] = static_cast<int64_t>(i);
+  b.give(0, [&] { return b.transpose(b.dy(), back); });
+  return b.done();
+}
+
+// Sums over every repeat: an axis that is q times as long as the operand's is seen as [q, extent]. An open extent that
+// may be 1 while running is covered by the same view.
+Gradients grad_repeated(GradBuilder& b, const Node&, Dy) {
+  const Dims own = b.dims(0), wide = b.dy().type().dims;
+  const size_t lead = wide.size() - own.size();
+  Dims split;
+  std::vector<int64_t> repeats;
+  for (size_t d = 0; d < wide.size(); ++d) {
+    const SymExpr extent = d < lead ? SymExpr(1) : own[d - lead];
+    if (!(extent == wide[d])) {
+      repeats.push_back(static_cast<int64_t>(split.size()));
+      split.push_back(extent.is(1) ? wide[d] : floordiv(wide[d], extent));
+    }
+    if (d >= lead) split.push_back(extent);
+  }
+  b.give(0, [&] { return b.reshape(b.sum(b.reshape(b.dy(), split), repeats, false), own); });
+  return b.done();
+}
+
+template <bool to_depth>
+Gradients grad_depth(GradBuilder& b, const Node& n, Dy) {
+  b.give(0, [&] { return b.node(to_depth ? "SpaceToDepth" : "DepthToSpace", {b.dy()}, n.attrs); });
+  return b.done();
+}
+
+Gradients grad_trilu(GradBuilder& b, const Node& n, Dy) {
+  b.give(0, [&] { return b.node("Trilu", n.in.size() > 1 ? std::vector<Term>{b.dy(), b.in(1)} : std::vector<Term>{b.dy()}, n.attrs); });
+  return b.done();
+}
+
 }  // namespace
 
 void register_movement(Registry& r) {
@@ -469,7 +513,8 @@ void register_movement(Registry& r) {
          .movement = true,
          .infer = infer_transpose,
          .eval = eval_transpose,
-         .define = define_transpose});
+         .define = define_transpose,
+         .grad = grad_transpose});
   r.add({.name = "Expand",
          .doc = "broadcast to a shape",
          .in = {2, 2},
@@ -478,7 +523,8 @@ void register_movement(Registry& r) {
          .shape_operands = {1},
          .infer = infer_expand,
          .eval = eval_expand,
-         .define = define_expand});
+         .define = define_expand,
+         .grad = grad_repeated});
   r.add({.name = "Tile",
          .doc = "repeat along each axis",
          .in = {2, 2},
@@ -487,7 +533,8 @@ void register_movement(Registry& r) {
          .shape_operands = {1},
          .infer = infer_tile,
          .eval = eval_tile,
-         .define = define_tile});
+         .define = define_tile,
+         .grad = grad_repeated});
   r.add({.name = "DepthToSpace",
          .doc = "channels become squares of pixels",
          .attrs = {blocksize, mode},
@@ -496,7 +543,8 @@ void register_movement(Registry& r) {
          .movement = true,
          .infer = infer_depth_to_space,
          .eval = eval_depth_to_space,
-         .define = define_depth_to_space});
+         .define = define_depth_to_space,
+         .grad = grad_depth<true>});
   r.add({.name = "SpaceToDepth",
          .doc = "squares of pixels become channels",
          .attrs = {blocksize, mode},
@@ -505,7 +553,8 @@ void register_movement(Registry& r) {
          .movement = true,
          .infer = infer_space_to_depth,
          .eval = eval_space_to_depth,
-         .define = define_space_to_depth});
+         .define = define_space_to_depth,
+         .grad = grad_depth<false>});
   r.add({.name = "Trilu",
          .doc = "upper or lower triangle of matrices, 0 elsewhere",
          .attrs = {{"upper", AttrType::integer}},
@@ -514,7 +563,8 @@ void register_movement(Registry& r) {
          .movement = true,
          .infer = infer_trilu,
          .eval = eval_trilu,
-         .define = define_trilu});
+         .define = define_trilu,
+         .grad = grad_trilu});
 }
 
 }  // namespace fcc

@@ -1,6 +1,7 @@
 // Reductions over axes, positions of extremes, and running sums.
 #include <cmath>
 
+#include "ir/grad.h"
 #include "ir/loop/scalar.h"
 #include "ir/ops/numeric.h"
 
@@ -395,6 +396,70 @@ Expr define_cumsum(DefineContext& c, size_t, In index) {
   return loop::reduce(ReduceOp::add, j, lo, hi, c.in(0, at));
 }
 
+// ---- gradients ------------------------------------------------------------------------------------------------
+
+// How x changes y: dL/dx from d = dL/dy and y, both with the reduced axes kept as 1.
+struct Reduction {
+  Term x, y, d;
+  std::vector<int64_t> axes;
+  SymExpr count = 1;  // elements that meet in one
+  Term sum(Term t) const { return x.b->sum(t, axes); }
+  Term as_number(Term condition) const { return cast(x.type().dtype, condition); }
+};
+
+// The product of all others. Zeros make the quotient y/x useless: with one of them only its own slope is not 0.
+Term slope_of_product(const Reduction& r) {
+  if (r.axes.empty()) return r.x.b->full(r.x.type(), 1);
+  const Term is_zero = equal(r.x, 0), zeros = r.sum(r.as_number(is_zero)), nonzero = where(is_zero, 1, r.x);
+  const Term product = r.x.b->term((*r.x.b)("ReduceProd", {nonzero.v, r.x.b->ints(r.axes)}));
+  return where(is_zero, where(equal(zeros, 1), product, 0), where(equal(zeros, 0), product / nonzero, 0));
+}
+
+template <Kind kind>
+Term reduction_gradient(const Reduction& r) {
+  if constexpr (kind == Kind::sum) return r.d;
+  if constexpr (kind == Kind::mean) return r.d / r.x.b->size(r.x.type().dtype, r.count);
+  if constexpr (is_extreme(kind)) {  // ties share
+    const Term hit = r.as_number(equal(r.x, r.y));
+    return hit * (r.d / r.sum(hit));
+  }
+  if constexpr (kind == Kind::prod) return r.d * slope_of_product(r);
+  if constexpr (kind == Kind::l1) return r.d * fn("Sign", r.x);
+  if constexpr (kind == Kind::l2) return r.x * (r.d / where(equal(r.y, 0), 1, r.y));  // 0 where the norm is 0
+  if constexpr (kind == Kind::log_sum) return r.d / r.sum(r.x);
+  if constexpr (kind == Kind::log_sum_exp) return r.d * fn("Exp", r.x - r.y);
+  if constexpr (kind == Kind::sum_square) return r.x * (r.d * 2);
+}
+
+template <Kind kind>
+Result<std::vector<ValueId>> grad_reduce(GradBuilder& b, const Node& n, std::span<const ValueId>) {
+  SymTensor known{1, {}};
+  if (b.has(1)) {
+    FCC_TRY(const std::vector<int64_t> axes, b.constants(1, "axes"));
+    known.elements.assign(axes.begin(), axes.end());
+  }
+  Reduction r{b.in(0), b.out(), b.dy(), {}};
+  Dims kept = b.dims(0);
+  const Axes axes = axes_of(b.has(1) ? &known : nullptr, static_cast<int64_t>(kept.size()), n.attrs);
+  for (size_t d = 0; d < kept.size(); ++d)
+    if (axes.reduced[d].is(1)) {
+      r.axes.push_back(static_cast<int64_t>(d));
+      r.count = r.count * std::exchange(kept[d], 1);
+    }
+  r.y = b.reshape(r.y, kept);
+  r.d = b.reshape(r.d, kept);
+  b.give(0, [&] { return b.expand(reduction_gradient<kind>(r), b.dims(0)); });
+  return b.done();
+}
+
+// y_i sums x_j over j <= i, so dx_j sums dy_i over i >= j.
+Result<std::vector<ValueId>> grad_cumsum(GradBuilder& b, const Node& n, std::span<const ValueId>) {
+  Attrs attrs = n.attrs;
+  attrs.set("reverse", int64_t{!n.attrs.flag("reverse")});
+  b.give(0, [&] { return b.node("CumSum", {b.dy(), b.in(1)}, attrs); });
+  return b.done();
+}
+
 template <Kind kind>
 void add(Registry& r, std::string_view name, std::string_view doc) {
   r.add({.name = name,
@@ -405,7 +470,8 @@ void add(Registry& r, std::string_view name, std::string_view doc) {
          .shape_operands = {1},
          .infer = infer_reduce<kind>,
          .eval = eval_reduce<kind>,
-         .define = define_reduce<kind>});
+         .define = define_reduce<kind>,
+         .grad = grad_reduce<kind>});
 }
 template <bool largest>
 void add_arg(Registry& r, std::string_view name, std::string_view doc) {
@@ -418,7 +484,8 @@ void add_arg(Registry& r, std::string_view name, std::string_view doc) {
          .out = {1, 1},
          .infer = infer_arg,
          .eval = eval_arg<largest>,
-         .define = define_arg<largest>});
+         .define = define_arg<largest>,
+         .no_grad = "its result is a position"});
 }
 
 }  // namespace
@@ -444,7 +511,8 @@ void register_reduce(Registry& r) {
          .shape_operands = {1},
          .infer = infer_cumsum,
          .eval = eval_cumsum,
-         .define = define_cumsum});
+         .define = define_cumsum,
+         .grad = grad_cumsum});
 }
 
 }  // namespace fcc

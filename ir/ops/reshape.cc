@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ir/grad.h"
 #include "ir/ops/movement.h"
 #include "ir/ops/shape.h"
 
@@ -216,7 +217,8 @@ void add(Registry& r, std::string_view name, std::string_view doc, Status (*infe
             .movement = true,
             .infer = infer,
             .eval = eval_same_bytes,
-            .define = define_same_order};
+            .define = define_same_order,
+            .grad = reshape_gradient};
   if (in.max == 2) def.shape_operands = {1};
   r.add(std::move(def));
 }

@@ -328,7 +328,8 @@ void register_shape(Registry& r) {
          .shape_operands = {0},
          .infer = infer_shape,
          .eval = eval_shape,
-         .define = define_shape});
+         .define = define_shape,
+         .no_grad = "its result does not depend on the values of its operands"});
   r.add({.name = "Size",
          .doc = "the operand's number of elements",
          .in = {1, 1},
@@ -336,7 +337,8 @@ void register_shape(Registry& r) {
          .shape_operands = {0},
          .infer = infer_size,
          .eval = eval_size,
-         .define = define_size});
+         .define = define_size,
+         .no_grad = "its result does not depend on the values of its operands"});
   r.add({.name = "ConstantOfShape",
          .doc = "one value everywhere",
          .attrs = {{"value", AttrType::tensor}},
@@ -345,7 +347,8 @@ void register_shape(Registry& r) {
          .shape_operands = {0},
          .infer = infer_constant_of_shape,
          .eval = eval_constant_of_shape,
-         .define = define_constant_of_shape});
+         .define = define_constant_of_shape,
+         .no_grad = "its result does not depend on the values of its operands"});
   r.add({.name = "Range",
          .doc = "start, start+delta, ... before limit; the length may be given as a fourth operand",
          .in = {3, 4},
@@ -353,7 +356,8 @@ void register_shape(Registry& r) {
          .shape_operands = {0, 1, 2, 3},
          .infer = infer_range,
          .eval = eval_range,
-         .define = define_range});
+         .define = define_range,
+         .no_grad = "its operands decide a shape"});
   r.add({.name = "EyeLike",
          .doc = "ones on the k-th diagonal",
          .attrs = {{"dtype", AttrType::dtype}, {"k", AttrType::integer}},
@@ -362,7 +366,8 @@ void register_shape(Registry& r) {
          .shape_operands = {0},
          .infer = infer_eye_like,
          .eval = eval_eye_like,
-         .define = define_eye_like});
+         .define = define_eye_like,
+         .no_grad = "its result does not depend on the values of its operands"});
   r.add({.name = "OneHot",
          .doc = "values[1] where the index along `axis` is the operand's, values[0] elsewhere",
          .attrs = {axis},

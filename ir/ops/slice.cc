@@ -1,8 +1,9 @@
-// Parts and their joining: Concat Split Slice.
+// Parts and their joining: Concat Split Slice, and Unslice, the transpose of Slice.
 #include <algorithm>
 #include <limits>
 #include <numeric>
 
+#include "ir/grad.h"
 #include "ir/ops/movement.h"
 #include "ir/ops/shape.h"
 
@@ -289,6 +290,117 @@ Expr define_slice(DefineContext& c, size_t, Index index) {
   return c.in(0, at);
 }
 
+// ---- Unslice ------------------------------------------------------------------------------------------------
+// Zeros of the extents `dims` in which element i of the operand stands at starts + i*steps; what falls outside is
+// dropped. It takes back a Slice, a Pad with a constant (negative starts) and the stride of a convolution.
+
+Status infer_unslice(InferContext& c) {
+  const Dims dims = c.attrs.dims("dims");
+  const auto rank = static_cast<size_t>(c.rank(0));
+  if (dims.size() != rank || c.attrs.dims("starts").size() != rank || c.attrs.dims("steps").size() != rank)
+    return c.fail("dims, starts and steps need one entry an axis");
+  c.set(0, c.dtype(0), dims);
+  return {};
+}
+
+void eval_unslice(EvalContext& c) {
+  const Dims starts = c.attrs.dims("starts"), steps = c.attrs.dims("steps");
+  const std::vector<int64_t>& shape = c.out[0].shape();
+  int64_t flat = 0;
+  for_each_index(c.in[0]->shape(), [&](std::span<const int64_t> index) {
+    int64_t to = 0;
+    bool inside = true;
+    for (size_t d = 0; d < index.size(); ++d) {
+      const int64_t at = starts[d].constant() + index[d] * steps[d].constant();
+      inside = inside && at >= 0 && at < shape[d];
+      to = to * shape[d] + at;
+    }
+    if (inside) strided_copy({}, c.out[0], {to, {}}, *c.in[0], {flat, {}});
+    ++flat;
+  });
+}
+
+Expr define_unslice(DefineContext& c, size_t, Index index) {
+  const Dims starts = c.attrs->dims("starts"), steps = c.attrs->dims("steps");
+  std::vector<Expr> at;
+  Expr guard = loop::boolean(true);
+  for (size_t d = 0; d < index.size(); ++d) {
+    if (starts[d].is(0) && steps[d].is(1) && c.dims(0)[d] == c.out_types[0]->dims[d]) {
+      at.push_back(index[d]);
+      continue;
+    }
+    const Expr t = index[d] + loop::from_sym(-starts[d]), step = loop::from_sym(steps[d]);
+    at.push_back(steps[d].is(1) ? t : floordiv(t, step));
+    if (!steps[d].is(1)) guard = loop::both(guard, loop::eq(at[d] * step, t));
+    guard = loop::both(guard, in_range(at[d], c.dim(0, d)));
+  }
+  if (loop::is_constant(guard)) return c.in(0, at);
+  return c.in_guarded(0, at, guard, loop::constant_int(loop::compute_type(c.dtype(0)), 0));
+}
+
+// ---- gradients ----------------------------------------------------------------------------------------------
+
+using Gradients = Result<std::vector<ValueId>>;
+using Dy = std::span<const ValueId>;
+
+Term unslice(GradBuilder& b, Term x, Dims dims, Dims starts, Dims steps) {
+  return b.node("Unslice", {x}, {{"dims", std::move(dims)}, {"starts", std::move(starts)}, {"steps", std::move(steps)}});
+}
+
+Gradients grad_concat(GradBuilder& b, const Node& n, Dy) {
+  const Dims whole = b.dy().type().dims;
+  const auto axis = static_cast<int64_t>(axis_of(n.attrs, static_cast<int64_t>(whole.size())));
+  Dims extents;
+  for (size_t k = 0; k < n.in.size(); ++k) extents.push_back(b.dims(k)[static_cast<size_t>(axis)]);
+  const bool open = std::any_of(extents.begin(), extents.end(), [](const SymExpr& e) { return !e.is_constant(); });
+  // A Slice whose bounds are open would get a clamped extent; a Split has exactly those it is given.
+  std::vector<ValueId> parts;
+  if (open) parts = b.many("Split", {b.dy().v, b.GraphBuilder::dims(extents)}, {{"axis", axis}}, static_cast<int32_t>(n.in.size()));
+  int64_t at = 0;
+  for (size_t k = 0; k < n.in.size(); ++k) {
+    const int64_t start = at;
+    if (!open) at += extents[k].constant();
+    b.give(k, [&] {
+      if (open) return b.term(parts[k]);
+      return b.term(b("Slice", {b.dy().v, b.ints({start}), b.ints({at}), b.ints({axis})}));
+    });
+  }
+  return b.done();
+}
+
+Gradients grad_split(GradBuilder& b, const Node& n, Dy) {
+  std::vector<Term> parts;
+  for (size_t r = 0; r < n.out.size(); ++r) parts.push_back(b.dy(r) ? b.dy(r) : b.zeros(b.out(r).type()));
+  b.give(0, [&] { return b.node("Concat", parts, {{"axis", n.attrs.integer("axis", 0)}}); });
+  return b.done();
+}
+
+Gradients grad_slice(GradBuilder& b, const Node& n, Dy) {
+  SliceOperands o;
+  std::vector<SymExpr>* parts[] = {&o.starts, &o.ends, &o.axes, &o.steps};
+  for (size_t k = 0; k < 4; ++k)
+    if (b.has(k + 1)) *parts[k] = b.graph.value(n.in[k + 1]).content->elements;
+  Dims starts, steps;
+  for (const AxisSlice& s : slice_axes(b.dims(0), o)) {
+    starts.push_back(s.start);
+    steps.push_back(s.step);
+  }
+  b.give(0, [&] { return unslice(b, b.dy(), b.dims(0), starts, steps); });
+  return b.done();
+}
+
+// The elements that lie inside, at the same places.
+Gradients grad_unslice(GradBuilder& b, const Node& n, Dy) {
+  const Dims starts = n.attrs.dims("starts"), steps = n.attrs.dims("steps"), own = b.dims(0);
+  Dims back;
+  for (size_t d = 0; d < own.size(); ++d) {
+    if (!steps[d].is(1)) return b.fail("has a gradient for steps of 1 only");
+    back.push_back(-starts[d]);
+  }
+  b.give(0, [&] { return unslice(b, b.dy(), own, back, steps); });
+  return b.done();
+}
+
 }  // namespace
 
 void register_slice(Registry& r) {
@@ -301,7 +413,8 @@ void register_slice(Registry& r) {
          .movement = true,
          .infer = infer_concat,
          .eval = eval_concat,
-         .define = define_concat});
+         .define = define_concat,
+         .grad = grad_concat});
   r.add({.name = "Split",
          .doc = "consecutive parts along an axis",
          .attrs = {axis, {"num_outputs", AttrType::integer}},
@@ -311,7 +424,8 @@ void register_slice(Registry& r) {
          .shape_operands = {1},
          .infer = infer_split,
          .eval = eval_split,
-         .define = define_split});
+         .define = define_split,
+         .grad = grad_split});
   r.add({.name = "Slice",
          .doc = "every step-th element from start to end",
          .in = {3, 5},
@@ -320,7 +434,18 @@ void register_slice(Registry& r) {
          .shape_operands = {1, 2, 3, 4},
          .infer = infer_slice,
          .eval = eval_slice,
-         .define = define_slice});
+         .define = define_slice,
+         .grad = grad_slice});
+  r.add({.name = "Unslice",
+         .doc = "zeros of given extents with the operand at starts + i*steps: the transpose of Slice",
+         .attrs = {{"dims", AttrType::dims, true}, {"starts", AttrType::dims, true}, {"steps", AttrType::dims, true}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .movement = true,
+         .infer = infer_unslice,
+         .eval = eval_unslice,
+         .define = define_unslice,
+         .grad = grad_unslice});
 }
 
 }  // namespace fcc

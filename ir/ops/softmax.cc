@@ -1,6 +1,7 @@
 // Softmax and its relatives along one axis.
 #include <cmath>
 
+#include "ir/grad.h"
 #include "ir/ops/numeric.h"
 
 namespace fcc {
@@ -95,8 +96,16 @@ Expr define_hardmax(DefineContext& c, size_t, In index) {
                       ops::number(top, 0));
 }
 
+// y (d - sum d y), and d - exp(y) sum d
+Term softmax_gradient(const Chain& c) {
+  return c.y * (c.d - c.b()->sum(c.d * c.y, {axis_of(c.attrs, c.x.type().rank())}));
+}
+Term log_softmax_gradient(const Chain& c) {
+  return c.d - fn("Exp", c.y) * c.b()->sum(c.d, {axis_of(c.attrs, c.x.type().rank())});
+}
+
 void add(Registry& r, std::string_view name, std::string_view doc, void (*eval)(EvalContext&),
-         Expr (*define)(DefineContext&, size_t, In)) {
+         Expr (*define)(DefineContext&, size_t, In), GradRule grad) {
   r.add({.name = name,
          .doc = doc,
          .attrs = {{"axis", AttrType::integer}},
@@ -104,15 +113,19 @@ void add(Registry& r, std::string_view name, std::string_view doc, void (*eval)(
          .out = {1, 1},
          .infer = infer_softmax,
          .eval = eval,
-         .define = define});
+         .define = define,
+         .grad = grad});
 }
 
 }  // namespace
 
 void register_softmax(Registry& r) {
-  add(r, "Softmax", "exp(x) / sum exp(x) along an axis", eval_softmax<false>, define_softmax<false>);
-  add(r, "LogSoftmax", "x - log(sum exp(x)) along an axis", eval_softmax<true>, define_softmax<true>);
-  add(r, "Hardmax", "1 at the first largest element along an axis, 0 elsewhere", eval_hardmax, define_hardmax);
+  add(r, "Softmax", "exp(x) / sum exp(x) along an axis", eval_softmax<false>, define_softmax<false>,
+      chain_rule<softmax_gradient>);
+  add(r, "LogSoftmax", "x - log(sum exp(x)) along an axis", eval_softmax<true>, define_softmax<true>,
+      chain_rule<log_softmax_gradient>);
+  add(r, "Hardmax", "1 at the first largest element along an axis, 0 elsewhere", eval_hardmax, define_hardmax,
+      zero_gradient);
 }
 
 }  // namespace fcc

@@ -33,7 +33,8 @@ loop::Expr define_dims(DefineContext& c, size_t, std::span<const loop::Expr> ind
 void register_source(Registry& r) {
   r.add({.name = "Dims", .doc = "the values of open dimensions as a vector (or, with scalar=1, one number)",
          .attrs = {{"dims", AttrType::dims, true}, {"dtype", AttrType::dtype}, {"scalar", AttrType::integer}},
-         .in = {0, 0}, .out = {1, 1}, .infer = infer_dims, .eval = eval_dims, .define = define_dims});
+         .in = {0, 0}, .out = {1, 1}, .infer = infer_dims, .eval = eval_dims, .define = define_dims,
+         .no_grad = "it has no operands"});
 }
 
 }  // namespace fcc

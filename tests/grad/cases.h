@@ -1,0 +1,12 @@
+#pragma once
+// The case lists, a function a family; all_cases() joins them in this order, which fixes their random operands.
+#include "tests/grad/harness.h"
+
+namespace fcc::test {
+
+void add_pointwise_cases(std::vector<Case>&);
+void add_linear_cases(std::vector<Case>&);
+void add_reduction_cases(std::vector<Case>&);
+void add_movement_cases(std::vector<Case>&);
+
+}  // namespace fcc::test
