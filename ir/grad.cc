@@ -98,7 +98,7 @@ Result<std::vector<int64_t>> GradBuilder::constants(size_t k, std::string_view w
 }
 
 void GradBuilder::give_term(size_t k, Term t) {
-  if (t) result_[k] = sum_to(t, dims(k)).v;
+  if (t) result_[k] = sum_to(cast(in_type(k).dtype, t), dims(k)).v;
 }
 
 Result<std::vector<ValueId>> GradBuilder::done() const {

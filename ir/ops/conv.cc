@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ir/ops/conv_geometry.h"
+#include "ir/ops/grads.h"
 #include "ir/ops/layout.h"
 #include "ir/ops/shape.h"
 
@@ -359,7 +360,8 @@ void register_conv(Registry& r) {
          .strategy = Strategy::window,
          .infer = infer_conv,
          .eval = eval_conv,
-         .define = define_conv});
+         .define = define_conv,
+         .grad = grad_conv});
   r.add({.name = "ConvTranspose",
          .doc = "the transpose of Conv with a weight [C,K/group,k...], plus bias",
          .attrs = transposed,
@@ -368,7 +370,8 @@ void register_conv(Registry& r) {
          .strategy = Strategy::window,
          .infer = infer_conv_transpose,
          .eval = eval_conv_transpose,
-         .define = define_conv_transpose});
+         .define = define_conv_transpose,
+         .grad = grad_conv_transpose});
 }
 
 }  // namespace fcc

@@ -214,6 +214,18 @@ Expr window_load(DefineContext& c, size_t k, const Window& w, std::span<const Ex
   return loop::is_constant(guard) ? c.in(k, at) : c.in_guarded(k, at, guard, std::move(otherwise));
 }
 
+// How many positions of the window at o count along an axis.
+Expr window_count(const WindowAxis& a, const Expr& o, bool include_pad) {
+  if (a.is_inside() || (include_pad && !a.partial)) return loop::index(a.kernel);
+  const Expr start = o * a.stride + loop::from_sym(-a.pad_begin), kernel = loop::index(a.kernel),
+             step = loop::index(a.dilation);
+  const auto before = [&](const Expr& bound) {  // window positions below a bound
+    return clamp(floordiv(bound - start + (a.dilation - 1), step), loop::index(0), kernel);
+  };
+  if (include_pad) return before(loop::from_sym(a.in + a.pad_end));
+  return before(loop::from_sym(a.in)) - before(loop::index(0));
+}
+
 // ---- oracles ------------------------------------------------------------------------------------------------
 
 // in > o*stride + k*dilation - pad_begin >= 0

@@ -40,6 +40,9 @@ loop::Expr reduce_window(DefineContext&, loop::ReduceOp, const Window&,
 loop::Expr window_load(DefineContext&, size_t k, const Window&, std::span<const loop::Expr> lead,
                        std::span<const loop::Expr> positions, std::span<const loop::Expr> trail, loop::Expr otherwise);
 
+// How many positions of the window at o count along an axis in an average.
+loop::Expr window_count(const WindowAxis&, const loop::Expr& o, bool include_pad);
+
 // For oracles: the window as numbers, padded to three axes at the front with neutral ones.
 struct PlainAxis {
   int64_t in = 1, out = 1, kernel = 1, stride = 1, dilation = 1, pad_begin = 0, pad_end = 0;

@@ -3,6 +3,7 @@
 #include <cctype>
 #include <map>
 
+#include "ir/grad.h"
 #include "ir/ops/numeric.h"
 
 namespace fcc {
@@ -232,6 +233,81 @@ Expr define_einsum(DefineContext& c, size_t, In index) {
   });
 }
 
+// ---- gradient -------------------------------------------------------------------------------------------------
+
+// An operand's gradient is the Einsum of dy and the other operands with that operand's labels as its result. A label
+// that nobody else has was summed alone: its gradient is the same all along. A label twice in the operand was a
+// diagonal: off it the gradient is 0.
+class OperandGradient {
+ public:
+  OperandGradient(GradBuilder& b, const Node& n, const Equation& eq, const std::map<int, SymExpr>& extents)
+      : b_(b), n_(n), eq_(eq), extents_(extents) {}
+
+  Term of(size_t k) {
+    std::vector<Term> operands{b_.dy()};
+    std::string text = letters(eq_.result);
+    Labels known = eq_.result;
+    for (size_t other = 0; other < n_.in.size(); ++other) {
+      if (other == k) continue;
+      operands.push_back(b_.in(other));
+      text += "," + letters(eq_.terms[other]);
+      known.insert(known.end(), eq_.terms[other].begin(), eq_.terms[other].end());
+    }
+    const auto contains = [](const Labels& v, int label) { return std::find(v.begin(), v.end(), label) != v.end(); };
+    Labels wanted, seen;  // once each
+    for (int label : eq_.terms[k])
+      if (contains(known, label) && !contains(wanted, label)) wanted.push_back(label);
+    const Term g = b_.node("Einsum", operands, {{"equation", text + "->" + letters(wanted)}});
+    const Dims have = g.type().dims;
+    Dims placed, full;
+    for (int label : eq_.terms[k]) {
+      const auto at = static_cast<size_t>(std::find(wanted.begin(), wanted.end(), label) - wanted.begin());
+      placed.push_back(at < wanted.size() && !contains(seen, label) ? have[at] : SymExpr(1));
+      full.push_back(extents_.at(label));
+      seen.push_back(label);
+    }
+    return on_diagonals(b_.expand(b_.reshape(g, placed), full), eq_.terms[k], full);
+  }
+
+ private:
+  std::string letters(const Labels& labels) {
+    static constexpr std::string_view kAlphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    std::string s;
+    for (int label : labels) s += kAlphabet.at(letter_.emplace(label, letter_.size()).first->second);
+    return s;
+  }
+
+  Term position(size_t axis, const Dims& full) {
+    const Term order = b_.term(b_("Range", {b_.scalar(DType::i64, 0), b_.size(DType::i64, full[axis]).v, b_.scalar(DType::i64, 1)}));
+    Dims along(full.size(), 1);
+    along[axis] = full[axis];
+    return b_.reshape(order, along);
+  }
+  Term on_diagonals(Term g, const Labels& term, const Dims& full) {
+    for (size_t d = 0; d < term.size(); ++d) {
+      const auto first = static_cast<size_t>(std::find(term.begin(), term.end(), term[d]) - term.begin());
+      if (first < d) g = where(equal(position(first, full), position(d, full)), g, 0);
+    }
+    return g;
+  }
+
+  GradBuilder& b_;
+  const Node& n_;
+  const Equation& eq_;
+  const std::map<int, SymExpr>& extents_;
+  std::map<int, size_t> letter_;
+};
+
+Result<std::vector<ValueId>> grad_einsum(GradBuilder& b, const Node& n, std::span<const ValueId>) {
+  const Equation eq = parse(n.attrs.string("equation"), ranks_of(n.in.size(), [&](size_t k) { return b.in_type(k).rank(); })).value();
+  std::vector<Dims> dims;
+  for (size_t k = 0; k < n.in.size(); ++k) dims.push_back(b.dims(k));
+  const auto extents = extents_of(
+      eq, [&](size_t k) -> const Dims& { return dims[k]; }, [](size_t, int, const SymExpr&, const SymExpr&) {});
+  for (size_t k = 0; k < n.in.size(); ++k) b.give(k, [&] { return OperandGradient(b, n, eq, extents).of(k); });
+  return b.done();
+}
+
 }  // namespace
 
 void register_einsum(Registry& r) {
@@ -242,7 +318,8 @@ void register_einsum(Registry& r) {
          .out = {1, 1},
          .infer = infer_einsum,
          .eval = eval_einsum,
-         .define = define_einsum});
+         .define = define_einsum,
+         .grad = grad_einsum});
 }
 
 }  // namespace fcc

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "ir/ops/grads.h"
 #include "ir/ops/movement.h"
 #include "ir/ops/shape.h"
 
@@ -432,7 +433,8 @@ void register_gather(Registry& r) {
          .out = {1, 1},
          .infer = infer_gather,
          .eval = eval_gather,
-         .define = define_gather});
+         .define = define_gather,
+         .grad = grad_gather});
   r.add({.name = "GatherElements",
          .doc = "data at indices along an axis, element by element",
          .attrs = {axis},
@@ -440,7 +442,8 @@ void register_gather(Registry& r) {
          .out = {1, 1},
          .infer = infer_gather_elements,
          .eval = eval_gather_elements,
-         .define = define_gather_elements});
+         .define = define_gather_elements,
+         .grad = grad_gather_elements});
   r.add({.name = "GatherND",
          .doc = "slices of data at index tuples",
          .attrs = {{"batch_dims", AttrType::integer}},
@@ -448,7 +451,8 @@ void register_gather(Registry& r) {
          .out = {1, 1},
          .infer = infer_gather_nd,
          .eval = eval_gather_nd,
-         .define = define_gather_nd});
+         .define = define_gather_nd,
+         .grad = grad_gather_nd});
   r.add({.name = "ScatterElements",
          .doc = "data with updates at indices along an axis",
          .attrs = {axis, reduction},
@@ -456,7 +460,8 @@ void register_gather(Registry& r) {
          .out = {1, 1},
          .infer = infer_scatter_elements,
          .eval = eval_scatter_elements,
-         .define = define_scatter_elements});
+         .define = define_scatter_elements,
+         .grad = grad_scatter_elements});
   r.add({.name = "ScatterND",
          .doc = "data with slices replaced at index tuples",
          .attrs = {reduction},
@@ -464,7 +469,8 @@ void register_gather(Registry& r) {
          .out = {1, 1},
          .infer = infer_scatter_nd,
          .eval = eval_scatter_nd,
-         .define = define_scatter_nd});
+         .define = define_scatter_nd,
+         .grad = grad_scatter_nd});
 }
 
 }  // namespace fcc

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/ops/grads.h"
 #include "ir/ops/numeric.h"
 
 namespace fcc {
@@ -496,6 +497,7 @@ struct Entry {
   Status (*infer)(InferContext&);
   void (*eval)(EvalContext&);
   Expr (*define)(DefineContext&, size_t, In);
+  GradRule grad;
 };
 void add(Registry& r, Entry e) {
   r.add({.name = e.name,
@@ -505,7 +507,8 @@ void add(Registry& r, Entry e) {
          .out = e.out,
          .infer = e.infer,
          .eval = e.eval,
-         .define = e.define});
+         .define = e.define,
+         .grad = e.grad});
 }
 
 }  // namespace
@@ -521,7 +524,8 @@ void register_norm(Registry& r) {
           {1, 3},
           infer_batch,
           eval_batch,
-          define_batch});
+          define_batch,
+          grad_batch_norm});
   add(r, {"LayerNormalization",
           "the axes from `axis` on to mean 0 and variance 1, then scale and bias",
           {axis, epsilon, stash},
@@ -529,7 +533,8 @@ void register_norm(Registry& r) {
           {1, 3},
           infer_layer,
           eval_layer,
-          define_layer});
+          define_layer,
+          grad_layer_norm});
   add(r, {"RMSNormalization",
           "x / sqrt(mean(x^2) + epsilon) scale over the axes from `axis` on",
           {axis, epsilon, stash},
@@ -537,7 +542,8 @@ void register_norm(Registry& r) {
           one,
           infer_rms,
           eval_rms,
-          define_rms});
+          define_rms,
+          grad_rms_norm});
   add(r, {"InstanceNormalization",
           "each channel of each sample to mean 0 and variance 1, then scale and bias",
           {epsilon},
@@ -545,7 +551,8 @@ void register_norm(Registry& r) {
           one,
           infer_instance,
           eval_instance,
-          define_instance});
+          define_instance,
+          grad_instance_norm});
   add(r, {"GroupNormalization",
           "groups of channels of each sample to mean 0 and variance 1, then scale and bias a channel",
           {epsilon, {"num_groups", AttrType::integer, true}, stash},
@@ -553,7 +560,8 @@ void register_norm(Registry& r) {
           one,
           infer_group,
           eval_group,
-          define_group});
+          define_group,
+          grad_group_norm});
   add(r, {"LRN",
           "x / (bias + alpha/size sum of neighbouring channels' squares)^beta",
           {{"size", AttrType::integer, true},
@@ -564,7 +572,8 @@ void register_norm(Registry& r) {
           one,
           infer_lrn,
           eval_lrn,
-          define_lrn});
+          define_lrn,
+          grad_lrn});
   add(r, {"LpNormalization",
           "x / |x|_p along an axis; 0 where the norm is 0",
           {axis, {"p", AttrType::integer}},
@@ -572,7 +581,8 @@ void register_norm(Registry& r) {
           one,
           infer_lp,
           eval_lp,
-          define_lp});
+          define_lp,
+          grad_lp_norm});
   add(r, {"MeanVarianceNormalization",
           "(x - mean) / deviation over chosen axes",
           {{"axes", AttrType::integers}},
@@ -580,7 +590,8 @@ void register_norm(Registry& r) {
           one,
           infer_mvn,
           eval_mvn,
-          define_mvn});
+          define_mvn,
+          grad_mean_variance});
 }
 
 }  // namespace fcc

@@ -1,7 +1,8 @@
-// Pad: constant, edge, reflect and wrap; a negative pad crops. Cropping happens first, so that the other modes repeat
+// Pad and its transpose PadGrad: constant, edge, reflect and wrap; a negative pad crops. Cropping happens first, so that the other modes repeat
 // what is left of the operand.
 #include <algorithm>
 
+#include "ir/grad.h"
 #include "ir/ops/movement.h"
 #include "ir/ops/shape.h"
 
@@ -189,6 +190,124 @@ Expr define_pad(DefineContext& c, size_t, Index index) {
                       c.has(2) ? scalar_operand(c, 2) : loop::constant(loop::compute_type(c.dtype(0)), 0));
 }
 
+// ---- PadGrad(dy): each element of the operand sums the elements of the result that repeat it ---------------------
+// For the modes that repeat. `pads`: begin of every axis, then end of every axis; `dims`: the operand's extents.
+
+std::vector<AxisPad> grad_pads(const Attrs& attrs) {
+  const Dims pads = attrs.dims("pads");
+  std::vector<AxisPad> out;
+  for (size_t d = 0; d < pads.size() / 2; ++d) out.push_back({pads[d], pads[pads.size() / 2 + d]});
+  return out;
+}
+
+Status infer_pad_grad(InferContext& c) {
+  const Dims dims = c.attrs.dims("dims");
+  if (c.rank(0) != static_cast<int64_t>(dims.size()) || c.attrs.dims("pads").size() != 2 * dims.size())
+    return c.fail("dims and pads need one and two entries an axis");
+  c.set(0, c.dtype(0), dims);
+  return {};
+}
+
+void eval_pad_grad(EvalContext& c) {
+  const Mode mode = *mode_of(c.attrs);
+  const std::vector<AxisPad> pads = grad_pads(c.attrs);
+  const std::vector<int64_t>& shape = c.out[0].shape();
+  int64_t flat = 0;
+  for_each_index(c.in[0]->shape(), [&](std::span<const int64_t> index) {
+    int64_t to = 0;
+    for (size_t d = 0; d < index.size(); ++d) {
+      const int64_t begin = pads[d].begin.constant(), cropped = pads[d].cropped(shape[d]).constant();
+      to = to * shape[d] + source(mode, index[d] - std::max<int64_t>(begin, 0), cropped) - std::min<int64_t>(begin, 0);
+    }
+    c.out[0].set_double(to, c.out[0].get_double(to) + c.in[0]->get_double(flat++));
+  });
+}
+
+// Where along one axis the result repeats position i (of the cropped operand, n long): t in [lo, hi) one after another
+// (edge), or first + k period for k in [0, count), for one or two values of first.
+struct Repeats {
+  Expr lo, hi;                // edge
+  std::vector<Expr> first;    // wrap, reflect
+  Expr period, count, valid;  // valid: the second walk is not the first
+};
+
+Repeats repeats_of(Mode mode, const Expr& i, const Expr& n, const Expr& shift, const Expr& extent) {
+  Repeats r;
+  const Expr zero = loop::index(0), at_end = loop::eq(i, n - 1);
+  if (mode == Mode::edge) {
+    r.lo = loop::select(loop::eq(i, zero), zero, i + shift);
+    r.hi = loop::select(at_end, extent, i + shift + 1);
+    return r;
+  }
+  r.period = mode == Mode::wrap ? n : loop::max((n - 1) * 2, loop::index(1));
+  r.first.push_back(mod(i + shift, r.period));
+  r.count = floordiv(extent - 1, r.period) + 1;
+  if (mode == Mode::reflect) r.first.push_back(mod(shift - i, r.period));
+  r.valid = loop::unary(loop::UnaryOp::logical_not, loop::binary(loop::BinaryOp::logical_or, loop::eq(i, zero), at_end));
+  return r;
+}
+
+Expr define_pad_grad(DefineContext& c, size_t, Index index) {
+  const Mode mode = *mode_of(*c.attrs);
+  const std::vector<AxisPad> pads = grad_pads(*c.attrs);
+  const Expr zero = loop::constant(loop::compute_type(c.dtype(0)), 0);
+  std::vector<Expr> at;
+  const std::function<Expr(size_t, Expr)> nest = [&](size_t d, Expr guard) -> Expr {
+    if (d == index.size()) return loop::is_constant(guard) ? c.in(0, at) : c.in_guarded(0, at, guard, zero);
+    const auto with = [&](Expr t, Expr inside) {
+      at.push_back(std::move(t));
+      Expr e = nest(d + 1, loop::both(guard, std::move(inside)));
+      at.pop_back();
+      return e;
+    };
+    if (pads[d].is_none()) return with(index[d], loop::boolean(true));
+    const SymExpr extent = c.out_types[0]->dims[d], crop = -min(pads[d].begin, 0);
+    const Expr n = loop::from_sym(pads[d].cropped(extent)), i = index[d] + loop::from_sym(-crop), whole = c.dim(0, d);
+    const Repeats r = repeats_of(mode, i, n, loop::from_sym(max(pads[d].begin, 0)), whole);
+    const Expr kept = in_range(i, n);
+    if (mode == Mode::edge) {
+      const loop::VarId t = c.fresh_var("t");
+      return loop::reduce(loop::ReduceOp::add, t, r.lo, r.hi, with(loop::var(t), loop::both(kept, in_range(loop::var(t), whole))));
+    }
+    Expr sum;
+    for (size_t walk = 0; walk < r.first.size(); ++walk) {
+      const Expr part = c.reduce(loop::ReduceOp::add, "k", r.count, [&](Expr k) {
+        const Expr t = r.first[walk] + k * r.period, inside = loop::both(kept, loop::lt(t, whole));
+        return with(t, walk == 0 ? inside : loop::both(inside, r.valid));
+      });
+      sum = sum ? sum + part : part;
+    }
+    return sum;
+  };
+  return nest(0, loop::boolean(true));
+}
+
+Result<std::vector<ValueId>> grad_pad(GradBuilder& b, const Node& n, std::span<const ValueId>) {
+  const auto elements = [&](size_t k) { return b.has(k) ? b.graph.value(n.in[k]).content->elements : std::vector<SymExpr>{}; };
+  const Dims dims = b.dims(0);
+  Dims begins, ends;
+  for (const AxisPad& p : axis_pads(dims.size(), elements(1), elements(3))) {
+    begins.push_back(p.begin);
+    ends.push_back(p.end);
+  }
+  if (*mode_of(n.attrs) == Mode::constant) {
+    const Term inside = b.node("Unslice", {b.dy()}, [&] {
+      Dims starts;
+      for (const SymExpr& p : begins) starts.push_back(-p);
+      return Attrs{{"dims", dims}, {"starts", starts}, {"steps", Dims(dims.size(), 1)}};
+    }());
+    std::vector<int64_t> axes;
+    for (size_t d = 0; d < dims.size(); ++d) axes.push_back(static_cast<int64_t>(d));
+    b.give(0, [&] { return inside; });
+    b.give(2, [&] { return b.reshape(b.sum(b.dy(), axes, false) - b.sum(inside, axes, false), b.dims(2)); });
+    return b.done();
+  }
+  Dims pads = begins;
+  pads.insert(pads.end(), ends.begin(), ends.end());
+  b.give(0, [&] { return b.node("PadGrad", {b.dy()}, {{"mode", n.attrs.string("mode")}, {"dims", dims}, {"pads", pads}}); });
+  return b.done();
+}
+
 }  // namespace
 
 void register_pad(Registry& r) {
@@ -201,7 +320,17 @@ void register_pad(Registry& r) {
          .shape_operands = {1, 3},
          .infer = infer_pad,
          .eval = eval_pad,
-         .define = define_pad});
+         .define = define_pad,
+         .grad = grad_pad});
+  r.add({.name = "PadGrad",
+         .doc = "the gradient of Pad's operand from dy, for the modes that repeat elements",
+         .attrs = {{"mode", AttrType::string, true}, {"dims", AttrType::dims, true}, {"pads", AttrType::dims, true}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .infer = infer_pad_grad,
+         .eval = eval_pad_grad,
+         .define = define_pad_grad,
+         .no_grad = "second derivatives of padding that repeats are not offered"});
 }
 
 }  // namespace fcc

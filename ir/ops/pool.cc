@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ir/ops/conv_geometry.h"
+#include "ir/ops/grads.h"
 #include "ir/ops/numeric.h"
 #include "ir/ops/shape.h"
 
@@ -297,24 +298,12 @@ Expr define_max_pool(DefineContext& c, size_t result, Index index) {
   return result == 0 ? window_max(c, w, index) : window_argmax(c, w, index);
 }
 
-// How many positions of the window at o count along an axis.
-Expr axis_count(const WindowAxis& a, const Expr& o, bool include_pad) {
-  if (a.is_inside() || (include_pad && !a.partial)) return loop::index(a.kernel);
-  const Expr start = o * a.stride + loop::from_sym(-a.pad_begin), kernel = loop::index(a.kernel),
-             step = loop::index(a.dilation);
-  const auto before = [&](const Expr& bound) {  // window positions below a bound
-    return clamp(floordiv(bound - start + (a.dilation - 1), step), loop::index(0), kernel);
-  };
-  if (include_pad) return before(loop::from_sym(a.in + a.pad_end));
-  return before(loop::from_sym(a.in)) - before(loop::index(0));
-}
-
 Expr define_average_pool(DefineContext& c, size_t, Index index) {
   const Window w = geometry(*c.attrs, c.dims(0));
   const Expr zero = number(c.dtype(0), 0);
   const bool include_pad = c.attrs->flag("count_include_pad");
   Expr count = loop::index(1);
-  for (size_t d = 0; d < w.size(); ++d) count = count * axis_count(w[d], index[2 + d], include_pad);
+  for (size_t d = 0; d < w.size(); ++d) count = count * window_count(w[d], index[2 + d], include_pad);
   const Expr sum = reduce_window(c, ReduceOp::add, w, [&](Index at) { return load(c, w, index, at, zero); });
   return sum / loop::cast(zero->type, loop::is_constant(count) ? count : loop::max(count, loop::index(1)));
 }
@@ -388,7 +377,8 @@ void register_pool(Registry& r) {
          .strategy = Strategy::window,
          .infer = infer_max_pool,
          .eval = eval_max_pool,
-         .define = define_max_pool});
+         .define = define_max_pool,
+         .grad = grad_max_pool});
   r.add({.name = "AveragePool",
          .doc = "mean over a window",
          .attrs = average,
@@ -397,7 +387,8 @@ void register_pool(Registry& r) {
          .strategy = Strategy::window,
          .infer = infer_float_pool,
          .eval = eval_average_pool,
-         .define = define_average_pool});
+         .define = define_average_pool,
+         .grad = grad_average_pool});
   r.add({.name = "LpPool",
          .doc = "p-norm over a window",
          .attrs = lp,
@@ -406,7 +397,8 @@ void register_pool(Registry& r) {
          .strategy = Strategy::window,
          .infer = infer_float_pool,
          .eval = eval_lp_pool,
-         .define = define_lp_pool});
+         .define = define_lp_pool,
+         .grad = grad_lp_pool});
   r.add({.name = "GlobalAveragePool",
          .doc = "mean over all spatial axes",
          .attrs = {blocked},
@@ -414,7 +406,8 @@ void register_pool(Registry& r) {
          .out = {1, 1},
          .infer = infer_global,
          .eval = eval_global_average,
-         .define = define_global_average});
+         .define = define_global_average,
+         .grad = grad_global_average_pool});
   r.add({.name = "GlobalMaxPool",
          .doc = "maximum over all spatial axes",
          .attrs = {blocked},
@@ -422,7 +415,8 @@ void register_pool(Registry& r) {
          .out = {1, 1},
          .infer = infer_global,
          .eval = eval_global_max,
-         .define = define_global_max});
+         .define = define_global_max,
+         .grad = grad_global_max_pool});
   r.add({.name = "GlobalLpPool",
          .doc = "p-norm over all spatial axes",
          .attrs = {blocked, p},
@@ -430,7 +424,8 @@ void register_pool(Registry& r) {
          .out = {1, 1},
          .infer = infer_global,
          .eval = eval_global_lp,
-         .define = define_global_lp});
+         .define = define_global_lp,
+         .grad = grad_global_lp_pool});
 }
 
 }  // namespace fcc

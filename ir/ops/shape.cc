@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/grad.h"
 #include "ir/ops/movement.h"
 
 namespace fcc {
@@ -305,6 +306,19 @@ Expr define_one_hot(DefineContext& c, size_t, Index index) {
   return loop::select(loop::eq(on, index[axis]), c.in(2, {&one, 1}), c.in(2, {&zero, 1}));
 }
 
+// values = [off, on]: their gradients are the sums over the elements that are off and on.
+Result<std::vector<ValueId>> grad_one_hot(GradBuilder& b, const Node& n, std::span<const ValueId>) {
+  b.give(2, [&] {
+    const Term mask = b.term(b.constant(Tensor::of<int64_t>(DType::i64, {2}, std::vector<int64_t>{0, 1})));
+    const Term hot = equal(b.node("OneHot", {b.in(0), b.in(1), mask}, n.attrs), 1);
+    std::vector<int64_t> axes;
+    for (int64_t d = 0; d < b.dy().type().rank(); ++d) axes.push_back(d);
+    const auto total = [&](Term t) { return b.reshape(b.sum(t, axes, false), {1}); };
+    return b.node("Concat", {total(where(hot, 0, b.dy())), total(where(hot, b.dy(), 0))}, {{"axis", int64_t{0}}});
+  });
+  return b.done();
+}
+
 }  // namespace
 
 ValueId range_length(GraphBuilder& b, ValueId start, ValueId limit, ValueId delta) {
@@ -376,7 +390,8 @@ void register_shape(Registry& r) {
          .shape_operands = {1},
          .infer = infer_one_hot,
          .eval = eval_one_hot,
-         .define = define_one_hot});
+         .define = define_one_hot,
+         .grad = grad_one_hot});
 }
 
 }  // namespace fcc

@@ -8,5 +8,11 @@ void add_pointwise_cases(std::vector<Case>&);
 void add_linear_cases(std::vector<Case>&);
 void add_reduction_cases(std::vector<Case>&);
 void add_movement_cases(std::vector<Case>&);
+void add_convolution_cases(std::vector<Case>&);
+void add_pooling_cases(std::vector<Case>&);
+void add_norm_cases(std::vector<Case>&);
+void add_einsum_cases(std::vector<Case>&);
+void add_index_cases(std::vector<Case>&);
+void add_pad_cases(std::vector<Case>&);
 
 }  // namespace fcc::test
