@@ -10,6 +10,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "ir/grad.h"
 #include "ir/ops/shape.h"
 
 namespace fcc {
@@ -526,6 +527,83 @@ Expr define_resize(DefineContext& c, size_t, Index index) {
   return Interpolation(c, *maps, index).value();
 }
 
+// ---- gradient -----------------------------------------------------------------------------------------------
+
+// Interpolation is linear along every axis: y = M x, and M is what Resize makes of an identity matrix. So dx = M' dy, a
+// matrix product an axis. Repeating pixels, the usual case of nearest, is undone by sums instead.
+class ResizeGradient {
+ public:
+  ResizeGradient(GradBuilder& b, const Node& n) : b_(b), n_(n) {}
+
+  Term along(const AxisMap& a, Term d) const {
+    if (repeats(a)) {
+      Dims split = d.type().dims, merged = split;
+      split[a.axis] = a.in;
+      split.insert(split.begin() + static_cast<int64_t>(a.axis) + 1, a.scale.p);
+      merged[a.axis] = a.in;
+      return b_.reshape(b_.sum(b_.reshape(d, split), {static_cast<int64_t>(a.axis) + 1}, false), merged);
+    }
+    const auto rank = static_cast<size_t>(d.type().rank());
+    const Term m = matrix(a);  // [out, in]
+    if (a.axis + 2 == rank) return b_.node("MatMul", {b_.transpose(m, {1, 0}), d});
+    std::vector<int64_t> swap(rank);
+    std::iota(swap.begin(), swap.end(), 0);
+    std::swap(swap[a.axis], swap[rank - 1]);
+    return b_.transpose(b_.node("MatMul", {b_.transpose(d, swap), m}), swap);
+  }
+
+ private:
+  // Is element x of the result element floor(x / scale) of the operand?
+  bool repeats(const AxisMap& a) const {
+    const std::string mode = coordinates_of(n_.attrs), rounding = n_.attrs.string("nearest_mode", "round_prefer_floor");
+    if (n_.attrs.string("mode", "nearest") != "nearest" || !a.exact || !a.scale.q.is(1) || !a.scale.p.is_constant()) return false;
+    if (!(a.out == a.in * a.scale.p)) return false;
+    return mode == "asymmetric" ? rounding == "floor" : mode == "half_pixel" && rounding.starts_with("round");
+  }
+
+  Term matrix(const AxisMap& a) const {
+    const DType t = b_.in_type(0).dtype;
+    const Term eye = b_.node("EyeLike", {b_.zeros({t, {a.in, a.in}})});
+    Attrs attrs = n_.attrs;
+    attrs.set("axes", std::vector<int64_t>{0});
+    attrs.set("keep_aspect_ratio_policy", std::string("stretch"));
+    attrs.set("extrapolation_value", 0.0);
+    attrs.erase("scales");
+    const bool numbers = a.scale.p.is_constant() && a.scale.q.is_constant();
+    if (n_.attrs.has("scales") || numbers)
+      attrs.set("scales", std::vector<double>{static_cast<double>(a.scale.p.constant()) / static_cast<double>(a.scale.q.constant())});
+    const Term sizes = b_.term(b_.GraphBuilder::dims({a.out}));
+    return b_.node("Resize", {eye, part(1, a, true), part(2, a, false), sizes}, attrs);
+  }
+
+  // This axis's entry of roi (two of them) or scales.
+  Term part(size_t k, const AxisMap& a, bool twice) const {
+    if (!b_.has(k)) return {};
+    const int64_t half = twice ? b_.dims(k)[0].constant() / 2 : 0, slot = static_cast<int64_t>(a.slot);
+    std::vector<int64_t> places{slot};
+    if (twice) places.push_back(half + slot);
+    return b_.term(b_("Gather", {b_.in(k).v, b_.ints(places)}));
+  }
+
+  GradBuilder& b_;
+  const Node& n_;
+};
+
+Result<std::vector<ValueId>> grad_resize(GradBuilder& b, const Node& n, std::span<const ValueId>) {
+  const auto content = [&](size_t k) { return b.has(k) ? b.graph.value(n.in[k]).content : nullptr; };
+  const auto scales = content(2), sizes = content(3);
+  const auto maps = axis_maps(n.attrs, b.dims(0), scales.get(), b.has(2) || n.attrs.has("scales"), sizes ? &sizes->elements : nullptr);
+  FCC_CHECK(maps, "{}", maps.error().what);
+  const ResizeGradient g(b, n);
+  b.give(0, [&] {
+    Term d = b.dy();
+    for (const AxisMap& a : *maps)
+      if (!a.is_identity()) d = g.along(a, d);
+    return d;
+  });
+  return b.done();
+}
+
 }  // namespace
 
 void canonicalize_resize(GraphBuilder& b, std::vector<ValueId>& in, Attrs& attrs) {
@@ -576,7 +654,8 @@ void register_resize(Registry& r) {
          .shape_operands = {3},
          .infer = infer_resize,
          .eval = eval_resize,
-         .define = define_resize});
+         .define = define_resize,
+         .grad = grad_resize});
 }
 
 }  // namespace fcc

@@ -14,5 +14,6 @@ void add_norm_cases(std::vector<Case>&);
 void add_einsum_cases(std::vector<Case>&);
 void add_index_cases(std::vector<Case>&);
 void add_pad_cases(std::vector<Case>&);
+void add_resize_cases(std::vector<Case>&);
 
 }  // namespace fcc::test

@@ -113,6 +113,32 @@ void add_index_cases(std::vector<Case>& cases) {
       {"OneHot", {whole({3}, {2, 0, 1}), whole({1}, {3}), random({2})}, {{"axis", int64_t{0}}}, 1, {}, false});
 }
 
+void add_resize_cases(std::vector<Case>& cases) {
+  using Reals = std::vector<double>;
+  const auto resize = [&](Ints x, Attrs attrs, Ints sizes = {}, Tensor roi = Tensor()) {
+    Case c{"Resize", {random(x)}, std::move(attrs), 1, {1}, false};
+    if (!sizes.empty()) {
+      c.in.resize(4);
+      c.in[1] = std::move(roi);
+      c.in[3] = whole({static_cast<int64_t>(sizes.size())}, sizes);
+    }
+    cases.push_back(c);
+  };
+  const std::string nearest = "nearest", linear = "linear", cubic = "cubic";
+  resize({1, 2, 2, 3}, {{"mode", nearest}, {"scales", Reals{1, 1, 2, 3}}});
+  resize({1, 1, 3, 2}, {{"mode", nearest}, {"scales", Reals{1, 1, 2, 2}}, {"coordinate_transformation_mode", "asymmetric"}, {"nearest_mode", "floor"}});
+  resize({1, 1, 3, 4}, {{"mode", nearest}, {"nearest_mode", "ceil"}}, {1, 1, 5, 2});
+  for (const char* how : {"half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric"})
+    for (const std::string& mode : {linear, cubic})
+      resize({2, 3, 4}, {{"mode", mode}, {"coordinate_transformation_mode", how}, {"scales", Reals{1, 1.6, 0.7}}});
+  resize({1, 4, 5}, {{"mode", linear}}, {1, 7, 3});
+  resize({6, 5}, {{"mode", linear}, {"antialias", int64_t{1}}}, {3, 4});
+  resize({6, 5}, {{"mode", cubic}, {"exclude_outside", int64_t{1}}}, {3, 8});
+  resize({2, 3, 4}, {{"mode", linear}, {"axes", Ints{0, 2}}, {"keep_aspect_ratio_policy", "not_larger"}}, {5, 7});
+  resize({4, 5}, {{"mode", linear}, {"coordinate_transformation_mode", "tf_crop_and_resize"}, {"extrapolation_value", 3.}}, {3, 6},
+         reals({4}, {0.2, -0.1, 0.9, 1.2}));
+}
+
 void add_pad_cases(std::vector<Case>& cases) {
   cases.push_back({"Pad", {random({2, 3}), whole({4}, {1, 0, 0, 2}), random({})}});
   cases.push_back({"Pad", {random({3, 4}), whole({2}, {-1, 2}), Tensor(), whole({1}, {1})}});

@@ -22,6 +22,7 @@ const std::vector<Case>& all_cases() {
     add_einsum_cases(c);
     add_index_cases(c);
     add_pad_cases(c);
+    add_resize_cases(c);
     return c;
   }();
   return cases;
@@ -42,12 +43,9 @@ const Gradients& truth(const Case& c) {
   return known.emplace(&c, *g).first->second;
 }
 
-// Whose rules are still to be written.
-const std::set<std::string_view> kToCome = {"Resize"};
-
 TEST(Gradients, EveryOperatorHasARuleOrAReason) {
   for (const OpDef* o : registry().all())
-    EXPECT_TRUE(kToCome.contains(o->name) || o->grad || o->expand || !o->no_grad.empty())
+    EXPECT_TRUE(o->grad || o->expand || !o->no_grad.empty())
         << o->name << ": give it a rule (OpDef::grad, ir/grad.h) or say why there is none (no_grad)";
 }
 
@@ -78,6 +76,16 @@ TEST(Gradients, AreAdjoint) {
     ASSERT_TRUE(g.has_value()) << g.error().text();
     EXPECT_LE(adjoint_error(c, *g), kTolerance);
   }
+}
+
+// What is compiled is define; the interpreter runs eval.
+TEST(Gradients, DefineAgreesWithEval) {
+  for (const Case& c : all_cases())
+    for (bool open : {false, true}) {
+      if (open && !c.open) continue;
+      std::string worst;
+      EXPECT_LE(define_error(c, open, worst), 1e-12) << text(c) << (open ? ", open: " : ": ") << worst;
+    }
 }
 
 // One result of a rule off by 1 %: some case must notice, for each operand that has a gradient.

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "ir/eval.h"
+#include "ir/loop/eval.h"
 
 namespace fcc::test {
 namespace {
@@ -150,15 +151,23 @@ Tensor random(std::vector<int64_t> shape, double low, double high) {
   return t;
 }
 
-Result<Gradients> by_rule(const Case& c, bool open, const Adjust& adjust) {
-  Built b = forward(c, open);
+namespace {
+
+struct Differentiated {
+  Built b;
+  std::vector<size_t> operands;
+};
+
+// The graph with the gradients as its outputs.
+Result<Differentiated> differentiate(const Case& c, bool open, const Adjust& adjust) {
+  Differentiated d{forward(c, open), {}};
+  Built& b = d.b;
   GradRequest request{.adjust = adjust};
-  Gradients result;
   const auto plain = evaluate(b.g, b.inputs);
   FCC_CHECK(plain.has_value(), "{}", plain.error().text());
   for (size_t i = 0; i < b.results.size(); ++i) {
     const Tensor& y = plain->outputs[i];
-    const ValueId seed = b.g.add_input("dy" + std::to_string(i), b.g.value(b.results[i]).type);
+    const ValueId seed = b.g.add_input("dy" + std::to_string(i), TensorType(b.g.value(b.results[i]).type));
     Tensor dy(y.dtype(), y.shape());
     const std::vector<double> w = weights(c, i, static_cast<size_t>(y.elements()));
     for (size_t j = 0; j < w.size(); ++j) dy.set_double(static_cast<int64_t>(j), w[j]);
@@ -167,7 +176,7 @@ Result<Gradients> by_rule(const Case& c, bool open, const Adjust& adjust) {
   }
   for (size_t k = 0; k < c.in.size(); ++k)
     if (differentiated(c, k)) {
-      result.operands.push_back(k);
+      d.operands.push_back(k);
       request.wrt.push_back(b.operands[k]);
     }
   FCC_TRY(const std::vector<ValueId> found, add_gradients(b.g, request));
@@ -175,12 +184,101 @@ Result<Gradients> by_rule(const Case& c, bool open, const Adjust& adjust) {
   b.g.output_names.clear();
   for (size_t i = 0; i < found.size(); ++i) {
     FCC_CHECK(b.g.value(found[i]).type == b.g.value(request.wrt[i]).type, "{}: gradient of operand {} is {}", text(c),
-              result.operands[i], b.g.value(found[i]).type.text());
+              d.operands[i], b.g.value(found[i]).type.text());
     b.g.add_output("g" + std::to_string(i), found[i]);
   }
-  FCC_TRY(EvalResult r, evaluate(b.g, b.inputs));
+  return d;
+}
+
+}  // namespace
+
+Result<Gradients> by_rule(const Case& c, bool open, const Adjust& adjust) {
+  FCC_TRY(const Differentiated d, differentiate(c, open, adjust));
+  FCC_TRY(EvalResult r, evaluate(d.b.g, d.b.inputs));
+  Gradients result{d.operands, {}};
   for (const Tensor& t : r.outputs) result.of.push_back(t.to_doubles());
   return result;
+}
+
+namespace {
+
+// Operands are buffers, an element is a load.
+class LoadingContext : public DefineContext {
+ public:
+  loop::Expr in(size_t k, std::span<const loop::Expr> index) override {
+    return loop::load(static_cast<loop::BufferId>(k), dtype(k), {index.begin(), index.end()});
+  }
+  loop::Expr in_guarded(size_t k, std::span<const loop::Expr> index, loop::Expr guard, loop::Expr otherwise) override {
+    return loop::load_guarded(static_cast<loop::BufferId>(k), dtype(k), {index.begin(), index.end()}, std::move(guard),
+                              std::move(otherwise));
+  }
+  loop::VarId fresh_var(std::string_view) override { return next_++; }
+  void fault_if(loop::Expr, std::string) override {}
+
+ private:
+  loop::VarId next_ = 100;
+};
+
+double node_error(const Graph& g, const Node& n, const std::vector<Tensor>& values, loop::Environment& env) {
+  LoadingContext context;
+  context.op = n.op;
+  context.attrs = &n.attrs;
+  for (ValueId v : n.in) {
+    context.in_types.push_back(v == kNoValue ? nullptr : &g.value(v).type);
+    context.contents.push_back(v == kNoValue ? nullptr : g.value(v).content.get());
+  }
+  for (ValueId v : n.out) context.out_types.push_back(&g.value(v).type);
+  env.load = [&](loop::BufferId k, std::span<const int64_t> index) {
+    const Tensor& t = values[static_cast<size_t>(n.in[static_cast<size_t>(k)])];
+    for (size_t d = 0; d < index.size(); ++d)
+      FCC_CHECK(index[d] >= 0 && index[d] < t.shape().at(d), "{}: operand {} read at {} of {}", n.op->name, k, index[d],
+                t.shape()[d]);
+    return loop::read_element(t, flat_index(t.shape(), index));
+  };
+  const Tensor& expected = values[static_cast<size_t>(n.out[0])];
+  std::vector<loop::Expr> index;
+  for (size_t d = 0; d < expected.shape().size(); ++d) index.push_back(loop::var(static_cast<loop::VarId>(d)));
+  const loop::Expr e = n.op->define(context, 0, index);
+  double worst = 0, largest = 1e-9;
+  int64_t flat = 0;
+  for_each_index(expected.shape(), [&](std::span<const int64_t> at) {
+    for (size_t d = 0; d < at.size(); ++d) env.vars[static_cast<loop::VarId>(d)] = loop::int_value(at[d]);
+    const loop::Value got = loop::evaluate(e, env);
+    const double x = is_float(e->type) ? got.f : static_cast<double>(got.i), y = expected.get_double(flat++);
+    largest = std::max(largest, std::fabs(y));
+    if (x != y && !(std::isnan(x) && std::isnan(y)))
+      worst = std::max(worst, std::isnan(x - y) ? HUGE_VAL : std::fabs(x - y));
+  });
+  return worst / largest;
+}
+
+}  // namespace
+
+double define_error(const Case& c, bool open, std::string& worst) {
+  const auto d = differentiate(c, open, {});
+  FCC_CHECK(d.has_value(), "{}", d.error().text());
+  const Graph& g = d->b.g;
+  std::vector<Tensor> values(static_cast<size_t>(g.value_count()));
+  loop::Environment env;
+  for (size_t i = 0; i < g.inputs().size(); ++i) {
+    const Tensor& t = values[static_cast<size_t>(g.inputs()[i])] = d->b.inputs[i];
+    const Dims& dims = g.value(g.inputs()[i]).type.dims;
+    for (size_t axis = 0; axis < dims.size(); ++axis)
+      if (!dims[axis].is_constant()) env.symbols.emplace(dims[axis].text(), t.shape()[axis]);
+  }
+  for (ValueId v = 0; v < g.value_count(); ++v)
+    if (g.is_constant(v)) values[static_cast<size_t>(v)] = g.value(v).data;
+  const auto r = evaluate(g, d->b.inputs, {}, [&](ValueId v, const Tensor& t) { values[static_cast<size_t>(v)] = t; });
+  FCC_CHECK(r.has_value(), "{}", r.error().text());
+  double error = 0;
+  for (NodeId id : g.order()) {
+    const Node& n = g.node(id);
+    if (!n.op->define || n.out.size() > 1) continue;
+    const double e = node_error(g, n, values, env);
+    if (e > error) worst = n.op->name;
+    error = std::max(error, e);
+  }
+  return error;
 }
 
 Gradients by_differences(const Case& c) {

@@ -46,6 +46,9 @@ Result<Gradients> by_rule(const Case&, bool open, const Adjust& = {});
 Gradients by_differences(const Case&);
 // The largest error, each relative to its gradient (and a hundredth of the operand's largest one).
 double error(const Gradients& a, const Gradients& b);
+// The largest difference, relative to a result's largest element, between eval and define over all nodes of the case's
+// graph with its gradients: the generated code follows define. The operator of the worst node is put into `worst`.
+double define_error(const Case&, bool open, std::string& worst);
 // |<Jv,w> - <v,J'w>| relative to the terms of the right side, for one direction v through all operands.
 double adjoint_error(const Case&, const Gradients&);
 

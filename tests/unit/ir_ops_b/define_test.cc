@@ -123,6 +123,8 @@ Cases slices() {
       {"Slice", {x({5, 6}), list({-100}), list({-100}), list({0}), list({-1})}},
       {"Slice", {x({5, 0}), list({-1}), list({INT64_MIN}), list({1}), list({-1})}},
       {"Slice", {x({7}, DType::i8), list({1}), list({INT32_MAX}), list({0}), list({3})}},
+      {"Unslice", {x({2, 3})}, {{"dims", Dims{5, 4}}, {"starts", Dims{1, 0}}, {"steps", Dims{2, 1}}}},
+      {"Unslice", {x({3, 4})}, {{"dims", Dims{2, 9}}, {"starts", Dims{-1, 8}}, {"steps", Dims{1, -3}}}},
   };
 }
 
@@ -192,6 +194,11 @@ Cases pads() {
     cases.push_back({"Pad", {x({3, 4}), list({0, 0, 0, 0})}, attrs});
   }
   cases.push_back({"Pad", {x({3, 4}), list({1, 2, 2, 3}), floats({}, {1.5})}});
+  for (const char* mode : {"edge", "reflect", "wrap"}) {
+    cases.push_back({"PadGrad", {x({6, 9})}, {{"mode", mode}, {"dims", Dims{3, 4}}, {"pads", Dims{1, 2, 2, 3}}}});
+    cases.push_back({"PadGrad", {x({15, 3})}, {{"mode", mode}, {"dims", Dims{3, 1}}, {"pads", Dims{7, 0, 5, 2}}}});
+    cases.push_back({"PadGrad", {x({6})}, {{"mode", mode}, {"dims", Dims{5}}, {"pads", Dims{-1, 2}}}});
+  }
   cases.push_back({"Pad", {x({0, 2}), list({1, 0, 1, 1}), floats({}, {-INFINITY})}});
   cases.push_back({"Pad", {x({2, 3}, DType::f16), list({0, 1, 0, 0}), floats({1}, {1.5}, DType::f16)}});
   return cases;
