@@ -199,7 +199,8 @@ void register_attention(Registry& r) {
          .in = {3, -1},
          .out = {1, 1},
          .infer = infer_attention,
-         .eval = eval_attention});
+         .eval = eval_attention,
+         .no_grad = "passes make it after gradients are taken"});
 }
 
 }  // namespace fcc

@@ -551,7 +551,8 @@ void register_recurrent(Registry& r) {
          .in = {2, 7},
          .out = {1, 1},
          .infer = infer_scan,
-         .eval = eval_scan});
+         .eval = eval_scan,
+         .no_grad = "back-propagation through time is not there yet"});
 }
 
 }  // namespace fcc
