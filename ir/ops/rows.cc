@@ -106,7 +106,8 @@ void register_rows(Registry& r) {
          .movement = true,
          .infer = infer_roll,
          .eval = eval_roll,
-         .define = define_roll});
+         .define = define_roll,
+         .no_grad = "passes make it after gradients are taken"});
   r.add({.name = "PackC16FromRows",
          .doc = "[N,H,W,C] in blocks of 16 channels",
          .in = {1, 1},
@@ -114,7 +115,8 @@ void register_rows(Registry& r) {
          .movement = true,
          .infer = infer_pack,
          .eval = eval_pack,
-         .define = define_pack});
+         .define = define_pack,
+         .no_grad = "passes make it after gradients are taken"});
   r.add({.name = "UnpackC16ToRows",
          .doc = "blocks of 16 channels as [N,H,W,C]",
          .attrs = {{"channels", AttrType::integer, true}},
@@ -123,7 +125,8 @@ void register_rows(Registry& r) {
          .movement = true,
          .infer = infer_unpack,
          .eval = eval_unpack,
-         .define = define_unpack});
+         .define = define_unpack,
+         .no_grad = "passes make it after gradients are taken"});
 }
 
 }  // namespace fcc
