@@ -28,6 +28,8 @@ class Job {
  public:
   virtual void run_chunk(uint32_t chunk, uint32_t participant) = 0;
   virtual Region advance(uint32_t participant) = 0;
+  // At most this long on one thread, by estimate; 0: unknown.
+  virtual int64_t expected_ns() const { return 0; }
 
  protected:
   ~Job() = default;

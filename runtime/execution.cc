@@ -1,5 +1,6 @@
 #include "execution.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "clock.h"
@@ -26,11 +27,21 @@ Execution::Outcome Execution::run_steps() {
   return outcome_;
 }
 
+// Tiles [first, last), from behind when the run goes backwards.
+inline int32_t Execution::run_tiles(const StepCall& step, int64_t first, int64_t last, int64_t pieces,
+                                    std::byte* own_scratch) const {
+  if (!backwards || pieces <= 1) return step.run(step.args, symbols, first, last, own_scratch);
+  const int64_t tiles = last - first;
+  for (int64_t piece = pieces; piece-- > 0;)
+    step.run(step.args, symbols, first + tiles * piece / pieces, first + tiles * (piece + 1) / pieces, own_scratch);
+  return 0;  // steps that may fault have one piece
+}
+
 // All tiles of a step in this thread; false, with the outcome set, when it failed.
 inline bool Execution::run_whole(uint32_t index, std::byte* own_scratch) {
   const StepCall& step = steps[index];
   if (step.tiles <= 0) return true;
-  if (int32_t fault = step.run(step.args, symbols, 0, step.tiles, own_scratch); fault != 0) [[unlikely]] {
+  if (int32_t fault = run_tiles(step, 0, step.tiles, step.pieces, own_scratch); fault != 0) [[unlikely]] {
     outcome_ = {FCC_FAULT, index, fault, outcome_.forked};
     return false;
   }
@@ -45,6 +56,7 @@ inline bool Execution::run_whole(uint32_t index, std::byte* own_scratch) {
 Execution::Outcome Execution::run_with(Pool& pool, uint32_t participants) {
   current_ = 0;
   region_open_ = false;
+  participants_ = participants;
   outcome_ = {FCC_OK, 0, 0, true};
   first_fault_.store(kNoFault, std::memory_order_relaxed);
   if (!pool.run(*this, participants)) return run_alone();
@@ -52,10 +64,19 @@ Execution::Outcome Execution::run_with(Pool& pool, uint32_t participants) {
   return outcome_;
 }
 
+// The chunk at the same distance from the other end of the same participant's share (board.cc): a thread goes through
+// its share from behind, and its weights stay in its cache.
+uint32_t Execution::mirrored(uint32_t chunk, uint32_t chunks) const {
+  uint32_t owner = ((chunk + 1) * participants_ - 1) / chunks;
+  return chunks * owner / participants_ + chunks * (owner + 1) / participants_ - 1 - chunk;
+}
+
 void Execution::run_chunk(uint32_t chunk, uint32_t participant) {
   const StepCall& step = steps[current_];
+  if (backwards && step.pieces > 1) chunk = mirrored(chunk, step.chunks);
   int64_t first = step.tiles * chunk / step.chunks, last = step.tiles * (chunk + 1) / step.chunks;
-  int32_t fault = step.run(step.args, symbols, first, last, scratch + participant * scratch_stride);
+  int64_t pieces = std::min(last - first, (step.pieces + step.chunks - 1) / step.chunks);
+  int32_t fault = run_tiles(step, first, last, pieces, scratch + participant * scratch_stride);
   if (fault == 0) return;
   // The fault of the lowest tiles wins, whatever the number of threads.
   uint64_t seen = first_fault_.load(std::memory_order_relaxed);

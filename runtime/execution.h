@@ -21,6 +21,7 @@ struct StepCall {
   uint32_t chunks;       // 0: too little work to share
   uint32_t flags;        // fcc_step_flags
   int64_t remaining_ns;  // estimated sharable work from this step to the end
+  int64_t pieces;        // a run backwards goes through the tiles in so many pieces, the last first; 1: never backwards
 };
 
 struct StepClock {
@@ -43,6 +44,10 @@ class Execution final : private Job {
   std::byte* scratch = nullptr;
   int64_t scratch_stride = 0;   // bytes of each participant
   int64_t worth_waking_ns = 0;  // with less work than this left, sleeping helpers are left asleep
+  int64_t work_ns = 0;          // estimated, of the whole run
+  // Steps that stream weights start at the end, where the run before stopped: what the caches still hold of it is read
+  // before it is displaced. A stream that starts at the same end every time finds nothing there.
+  bool backwards = false;
   StepClock* clocks = nullptr;  // null: no profile
   SymbolListener* listener = nullptr;
 
@@ -60,12 +65,15 @@ class Execution final : private Job {
   template <bool kProfile>
   Outcome run_steps();
   bool run_whole(uint32_t index, std::byte* own_scratch);
+  int32_t run_tiles(const StepCall& step, int64_t first, int64_t last, int64_t pieces, std::byte* own_scratch) const;
+  uint32_t mirrored(uint32_t chunk, uint32_t chunks) const;
+  int64_t expected_ns() const override { return work_ns; }
   void run_chunk(uint32_t chunk, uint32_t participant) override;
   Region advance(uint32_t participant) override;
   void add_time(uint32_t step, int64_t since);
 
   // Of a shared run; written by the baton's holder, and faults by everyone.
-  uint32_t current_ = 0;
+  uint32_t current_ = 0, participants_ = 1;
   bool region_open_ = false;
   int64_t region_start_ = 0;
   Outcome outcome_{};

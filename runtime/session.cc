@@ -12,12 +12,23 @@ namespace {
 
 // When to share work; measured in docs/abi.md. A hot region costs well under a microsecond, a sleeping helper tens.
 constexpr int64_t kSharedStepNs = 4'000;          // a step worth splitting
-constexpr int64_t kChunkNs = 1'000;               // no chunk smaller than this
+constexpr int64_t kChunkNs = 2'000;               // a chunk is worth claiming
+constexpr int64_t kStreamChunkNs = 16'000;        // one that streams weights: taken over, they change caches
 constexpr int64_t kHotForkNs = 20'000;            // sharable work of a run, helpers awake
 constexpr int64_t kWakeNs = 100'000;              // left in a run, helpers fallen asleep
 constexpr int64_t kColdForkNs = 200'000;          // helpers asleep
 constexpr int64_t kLongestNs = int64_t{1} << 40;  // sums of estimates stay far from overflow
-constexpr uint32_t kChunksPerThread = 4;          // room to even out, without many claims
+constexpr int64_t kChunksPerThread = 16;          // room to even out
+// Weights that no private cache holds beside each other are read backwards in every other run.
+constexpr int64_t kFarConstantsBytes = 512 << 10;
+constexpr int64_t kPieceBytes = 64 << 10;
+
+// Multiply-adds on few rows: the weights it reads, not the arithmetic, take the time.
+bool streams_weights(const fcc_step& step, int64_t flops, int64_t bytes) {
+  constexpr int64_t kFlopsPerByte = 8;
+  if ((step.flags & FCC_STEP_MAY_FAULT) || flops > kFlopsPerByte * bytes) return false;
+  return std::any_of(step.args, step.args + step.n_args, [](const fcc_arg& arg) { return arg.space == FCC_CONSTANT; });
+}
 
 // Room of one participant, a cache-line pair apart from the next.
 int64_t scratch_stride(const fcc_entry& entry) {
@@ -132,7 +143,7 @@ Session::Session(std::shared_ptr<SessionCore> core, const fcc_entry& entry)
   execution_.steps.resize(entry.n_steps);
   size_t at = 0;
   for (uint32_t i = 0; i < entry.n_steps; ++i) {
-    execution_.steps[i] = {entry.steps[i].run, args_.data() + at, 0, 0, entry.steps[i].flags, 0};
+    execution_.steps[i] = {entry.steps[i].run, args_.data() + at, 0, 0, entry.steps[i].flags, 0, 1};
     at += entry.steps[i].n_args;
   }
   execution_.listener = this;
@@ -177,6 +188,7 @@ fcc_status Session::run() {
   bool fork = core_->participants > 1 && sharable_ns_ >= kHotForkNs && (!near_threshold || pool_is_hot());
   // Close to the threshold, waking pays only for the runs that follow: they find the helpers awake.
   execution_.worth_waking_ns = near_threshold ? 0 : kWakeNs;
+  execution_.backwards = runs_ % 2 == 0;
   Execution::Outcome outcome = fork ? execution_.run_with(*core_->pool, core_->participants) : execution_.run_alone();
   if (near_threshold) last_end_ns_ = now_ns();
   forked_runs_ += outcome.forked;
@@ -315,7 +327,8 @@ void Session::resolve_steps(uint32_t stage) {
 
 // How each step is shared, from the sizes known now.
 void Session::schedule() {
-  int64_t remaining = 0;
+  const bool far_constants = library().model().constants_bytes >= kFarConstantsBytes;
+  int64_t remaining = 0, all_work = 0;
   for (uint32_t i = entry_.n_steps; i-- > 0;) {
     const fcc_step& step = entry_.steps[i];
     StepCall& call = execution_.steps[i];
@@ -325,12 +338,19 @@ void Session::schedule() {
         core_->participants > 1 && call.tiles > 1 && work >= kSharedStepNs && !(step.flags & FCC_STEP_DEFINES_SYMBOLS);
     if (shared) remaining += work;
     call.remaining_ns = remaining;
+    all_work += work;
+    int64_t bytes = std::max<int64_t>(sizes_(step.bytes), 0);
+    bool streams = streams_weights(step, sizes_(step.flops), bytes);
+    call.pieces =
+        streams && far_constants ? std::clamp<int64_t>(bytes / kPieceBytes, 1, std::max<int64_t>(call.tiles, 1)) : 1;
     call.chunks = 0;
-    if (shared)
-      call.chunks = static_cast<uint32_t>(
-          std::min({call.tiles, int64_t{core_->participants} * kChunksPerThread, work / kChunkNs}));
+    if (!shared) continue;
+    int64_t per_thread = work / core_->participants / (streams ? kStreamChunkNs : kChunkNs);
+    per_thread = std::clamp<int64_t>(per_thread, 1, kChunksPerThread);
+    call.chunks = static_cast<uint32_t>(std::min(call.tiles, core_->participants * per_thread));
   }
   sharable_ns_ = remaining;
+  execution_.work_ns = all_work;
 }
 
 // Whether runs at this shape fork may depend on how closely they follow each other; threads start at the first.

@@ -1,6 +1,7 @@
 #include "backend/lower/tiles.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace fcc::backend {
 
@@ -32,11 +33,19 @@ TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows) 
   return t;
 }
 
+int32_t rows_that_stay_in_l1(const Target& target, int64_t row_bytes) {
+  constexpr int64_t kWayBytes = 4096;  // 64 sets of 64 bytes: every L1 that is indexed within a page of 4 KiB
+  const int64_t ways = std::max<int64_t>(1, target.l1_bytes / kWayBytes), sets = kWayBytes / std::gcd(kWayBytes, row_bytes);
+  return static_cast<int32_t>(std::min<int64_t>(ways * sets, 64));
+}
+
 int32_t choose_k_split(const Target& target, int32_t rows, int32_t cols) {
   const auto lanes = static_cast<int32_t>(target.vector_bytes / 4);
   const int32_t chains = rows * (cols / std::min(lanes, cols));
   int32_t split = 1;
-  while (split < 4 && chains * split < 8) split *= 2;
+  // A second set of 6 accumulators spills where there are 16 registers: it needs its operands at once.
+  const int64_t most = target.vector_registers * 5 / 8;
+  while (split < 4 && chains * split < 8 && chains * split * 2 <= most) split *= 2;
   return split;
 }
 
@@ -72,6 +81,42 @@ loop::Block cover_rows(loop::Kernel& k, const SymExpr& total, int32_t mr, Expr f
     body.push_back(loop::let(rest, loop::from_sym(total) - row0));
     Expr is_full = loop::ge(loop::var(rest), loop::index(mr));
     body.push_back(mr == 1 ? loop::block(make(1, row0)) : loop::if_then(is_full, make(mr, row0), remainder_tiles(k, loop::var(rest), row0, mr, make)));
+  }
+  return {loop::for_loop(tile, std::move(first), std::move(last), std::move(body))};
+}
+
+// Code for the height that `height` turns out to be, found by halving [low, high].
+static loop::Block dispatch_height(Expr height, int32_t low, int32_t high, Expr row0, Expr tile, const MakeEvenTile& make) {
+  if (low == high) return make(low, row0, tile);
+  const int32_t middle = (low + high) / 2;
+  return {loop::if_then(loop::lt(height, loop::index(middle + 1)), dispatch_height(height, low, middle, row0, tile, make),
+                        dispatch_height(height, middle + 1, high, row0, tile, make))};
+}
+
+loop::Block cover_rows_evenly(loop::Kernel& k, const SymExpr& total, int32_t mr, Expr first, Expr last, const MakeEvenTile& make) {
+  const loop::VarId tile = k.add_var("tile");
+  loop::Block body;
+  if (total.is_constant()) {
+    const int64_t tiles = std::max<int64_t>(1, (total.constant() + mr - 1) / mr), height = total.constant() / tiles, taller = total.constant() % tiles;
+    const auto h = static_cast<int32_t>(height);
+    if (h == 0) return {};  // no rows, no tiles
+    if (taller == 0) {
+      body = make(h, loop::var(tile) * height, loop::var(tile));
+    } else {
+      body = {loop::if_then(loop::lt(loop::var(tile), loop::index(taller)), make(h + 1, loop::var(tile) * (height + 1), loop::var(tile)),
+                            make(h, loop::var(tile) * height + taller, loop::var(tile)))};
+    }
+  } else {
+    auto let = [&](const char* name, Expr value) {
+      const loop::VarId v = k.add_var(name);
+      body.push_back(loop::let(v, std::move(value)));
+      return loop::var(v);
+    };
+    const Expr rows = loop::from_sym(total), tiles = loop::from_sym(ceildiv(total, mr));
+    const Expr least = let("least", loop::floordiv(rows, tiles)), taller = let("taller", rows - least * tiles);
+    const Expr height = let("height", least + loop::select(loop::lt(loop::var(tile), taller), loop::index(1), loop::index(0)));
+    const Expr row0 = let("row", loop::var(tile) * least + loop::min(loop::var(tile), taller));
+    for (loop::StmtRef& s : dispatch_height(height, 1, mr, row0, loop::var(tile), make)) body.push_back(std::move(s));
   }
   return {loop::for_loop(tile, std::move(first), std::move(last), std::move(body))};
 }

@@ -2,6 +2,7 @@
 // Prints the tables of docs/abi.md. Times are of this machine at this moment: run it on an idle one.
 //
 //   abi_overhead [calls]
+#include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -101,41 +102,65 @@ Quantiles fork_join(fcc::runtime::Pool& pool, int64_t chunk_ns, int64_t gap_ns, 
   return quantiles(std::move(us));
 }
 
-// 1 ms of work in eight regions, back to back; with company, a second process does the same.
-Quantiles crowded(fcc::runtime::Pool* pool, bool company) {
-  static const Work work(15'625);
-  class EightRegions final : public fcc::runtime::Job {
-   public:
-    void run_chunk(uint32_t, uint32_t) override { work(); }
-    fcc::runtime::Region advance(uint32_t) override { return {left_-- > 0 ? 8u : 0u, true}; }
+// A run as the pool sees it: regions one after the other, each of equal chunks of work.
+struct Shape {
+  const char* name;
+  int regions;
+  uint32_t chunks;
+  int64_t chunk_ns;
+  int runs;
+};
+constexpr Shape kShapes[] = {{"1 ms in 8 regions of 8", 8, 8, 15'625, 1500},
+                             {"40 us in 2 regions of 2", 2, 2, 10'000, 30'000}};
 
-   private:
-    int left_ = 8;
-  };
-  pid_t other = company ? ::fork() : -1;
+class Regions final : public fcc::runtime::Job {
+ public:
+  Regions(const Shape& shape, const Work& work) : shape_(shape), work_(work), left_(shape.regions) {}
+  void run_chunk(uint32_t, uint32_t) override { work_(); }
+  fcc::runtime::Region advance(uint32_t) override { return {left_-- > 0 ? shape_.chunks : 0u, true}; }
+  int64_t expected_ns() const override { return shape_.regions * shape_.chunks * shape_.chunk_ns; }
+
+ private:
+  const Shape& shape_;
+  const Work& work_;
+  int left_;
+};
+
+enum class Company { none, busy, same };  // what a second process does meanwhile: nothing, computing, the same runs
+
+// Runs back to back.
+Quantiles crowded(fcc::runtime::Pool* pool, const Shape& shape, Company company) {
+  const Work work(shape.chunk_ns);
+  const pid_t parent = ::getpid();
+  pid_t other = company == Company::none ? -1 : ::fork();
+  if (other == 0 && company == Company::busy)
+    while (::getppid() == parent) spin_ns(1'000'000);
   std::vector<double> us;
-  for (int i = 0; i < 1500; ++i) {
+  for (int i = 0; i < shape.runs || (other == 0 && ::getppid() == parent); ++i) {
     int64_t start = now_ns();
-    EightRegions job;
+    Regions job(shape, work);
     if (pool == nullptr || !pool->run(job, 2))
-      for (int chunk = 0; chunk < 64; ++chunk) work();
-    us.push_back(static_cast<double>(now_ns() - start) / 1e3);
+      for (uint32_t chunk = 0; chunk < static_cast<uint32_t>(shape.regions) * shape.chunks; ++chunk) work();
+    if (other != 0) us.push_back(static_cast<double>(now_ns() - start) / 1e3);
   }
   if (other == 0) ::_exit(0);
-  if (company) ::waitpid(other, nullptr, 0);
+  if (other > 0) {
+    ::kill(other, SIGKILL);
+    ::waitpid(other, nullptr, 0);
+  }
   return quantiles(std::move(us));
 }
 
 // Each figure in a process of its own: the pools keep threads and memories.
-void print_crowded(const char* name, fcc::runtime::Pool* pool) {
+void print_crowded(const char* name, fcc::runtime::Pool* pool, const Shape& shape) {
   std::printf("| %s |", name);
-  for (bool company : {false, true}) {
+  for (Company company : {Company::none, Company::busy, Company::same}) {
     std::fflush(stdout);
     if (pid_t child = ::fork(); child != 0) {
       ::waitpid(child, nullptr, 0);
       continue;
     }
-    Quantiles q = crowded(pool, company);
+    Quantiles q = crowded(pool, shape, company);
     std::printf(" %.0f / %.0f / %.0f |", q.median, q.p90, q.p99);
     std::fflush(stdout);
     ::_exit(0);
@@ -210,10 +235,12 @@ int main(int argc, char** argv) {
   pools.emplace_back("LLVM OpenMP", fcc::runtime::make_host_pool(fcc_openmp_pool(2)));
 #endif
   // First, while no pool has threads that a fork would lose (the company forks before the first job).
-  std::printf("1 ms of work in 8 regions, back to back, on two threads, us median / p90 / p99\n");
-  std::printf("| pool | alone | while a second process does the same |\n|---|---|---|\n");
-  print_crowded("one thread", nullptr);
-  for (auto& [name, pool] : pools) print_crowded(name, pool.get());
+  for (const Shape& shape : kShapes) {
+    std::printf("runs of %s, back to back, on two threads, us median / p90 / p99\n", shape.name);
+    std::printf("| pool | alone | beside a busy process | beside a process that does the same |\n|---|---|---|---|\n");
+    print_crowded("one thread", nullptr, shape);
+    for (auto& [name, pool] : pools) print_crowded(name, pool.get(), shape);
+  }
   std::printf("fork + join, four chunks of 0 / 5 / 50 us on two threads, us median/p99 after a gap of\n");
   std::printf("| pool | 0 | 30 us | 1 ms asleep | 20 ms asleep |\n|---|---|---|---|---|\n");
   for (auto& [name, pool] : pools) print_pool(name, *pool);

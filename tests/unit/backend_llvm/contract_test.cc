@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
 
 #include "tests/unit/backend_llvm/harness.h"
 
@@ -134,37 +133,6 @@ TEST(Contract, DirectConvolution) {
     const Kernel k = convolution(pixels, 32, 2);
     expect_same(k, operands(k, 0), {}, 300, 16);
   }
-}
-
-// Instructions of innermost loops that read or write the stack. A loop is what lies between a label and a jump back
-// to it.
-int stack_traffic_in_loops(const std::string& assembly) {
-  std::vector<std::string> lines;
-  std::istringstream in(assembly);
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  std::map<std::string, size_t> labels;
-  std::vector<std::pair<size_t, size_t>> loops;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    if (lines[i].starts_with(".L") && lines[i].find(':') != std::string::npos)
-      labels[lines[i].substr(0, lines[i].find(':'))] = i;
-    std::istringstream words(lines[i]);
-    std::string op, to;
-    words >> op;
-    for (std::string word; words >> word;) to = word;  // the target of a branch comes last on both families
-    const bool jumps = op.size() >= 2 && (op[0] == 'j' || op == "b" || op.starts_with("b.") || op.starts_with("cb") ||
-                                          op.starts_with("tb"));
-    if (jumps && labels.contains(to)) loops.emplace_back(labels[to], i);
-  }
-  int traffic = 0;
-  for (const auto& [first, last] : loops) {
-    const bool innermost = std::none_of(loops.begin(), loops.end(), [&](auto& x) {
-      return x.first >= first && x.second <= last && x != std::pair(first, last);
-    });
-    for (size_t i = first; innermost && i <= last; ++i)
-      traffic += lines[i].find("(%rsp") != std::string::npos || lines[i].find("[sp") != std::string::npos;
-  }
-  EXPECT_FALSE(loops.empty());
-  return traffic;
 }
 
 std::string assembly_of(const Kernel& k, const Target& t) {

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <sstream>
 
 namespace fcc::test {
 
@@ -308,6 +309,42 @@ Tensor random(DType dtype, std::vector<int64_t> shape, uint32_t seed) {
       t.set_int(i, static_cast<int64_t>(r % 25) - 12);
   }
   return t;
+}
+
+int stack_traffic_in_loops(const std::string& assembly) {
+  std::vector<std::string> lines;
+  std::istringstream in(assembly);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  std::map<std::string, size_t> labels;
+  std::vector<std::pair<size_t, size_t>> loops;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (lines[i].starts_with(".L") && lines[i].find(':') != std::string::npos)
+      labels[lines[i].substr(0, lines[i].find(':'))] = i;
+    std::istringstream words(lines[i]);
+    std::string op, to;
+    words >> op;
+    for (std::string word; words >> word;) to = word;  // the target of a branch comes last on both families
+    const bool jumps = op.size() >= 2 && (op[0] == 'j' || op == "b" || op.starts_with("b.") || op.starts_with("cb") ||
+                                          op.starts_with("tb"));
+    if (jumps && labels.contains(to)) loops.emplace_back(labels[to], i);
+  }
+  int traffic = 0, scanned = 0;
+  for (const auto& [first, last] : loops) {
+    const bool innermost = std::none_of(loops.begin(), loops.end(), [&](auto& x) {
+      return x.first >= first && x.second <= last && x != std::pair(first, last);
+    });
+    auto multiplies = [](const std::string& l) {
+      return l.find("fmadd") != l.npos || l.find("fmla") != l.npos || l.find("mulp") != l.npos;
+    };
+    if (!innermost || std::none_of(lines.begin() + static_cast<int64_t>(first),
+                                   lines.begin() + static_cast<int64_t>(last), multiplies))
+      continue;
+    ++scanned;
+    for (size_t i = first; i <= last; ++i)
+      traffic += lines[i].find("(%rsp") != std::string::npos || lines[i].find("[sp") != std::string::npos;
+  }
+  EXPECT_GT(scanned, 0);
+  return traffic;
 }
 
 }  // namespace fcc::test
