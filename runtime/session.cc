@@ -204,10 +204,37 @@ fcc_status Session::finish(const Execution::Outcome& outcome) {
   ran_ = outcome.status == FCC_OK;
   if (outcome.status != FCC_FAULT) return outcome.status;
   if (outcome.fault == 0) return outcome.status;  // the text is set already
+  faulted_step_ = outcome.step;
   const fcc_step& step = entry_.steps[outcome.step];
   auto fault = static_cast<uint32_t>(outcome.fault) - 1;
   return fail(FCC_FAULT, "step %u \"%s\" (%s): %s", outcome.step, step.name, step.what,
               fault < entry_.n_faults ? entry_.faults[fault] : "a fault the model does not name");
+}
+
+std::string Session::first_nonfinite_step() {
+  BusyLock lock(core_->busy);
+  if (!lock || stages_.count > 1) return "";
+  auto text = [&](uint32_t i) {
+    return "step " + std::to_string(i) + " \"" + entry_.steps[i].name + "\" (" + entry_.steps[i].what + ")";
+  };
+  std::string first_infinite;
+  for (uint32_t i = 0; i < faulted_step_; ++i) {
+    const StepCall& call = execution_.steps[i];
+    if (call.tiles > 0 && call.run(call.args, execution_.symbols, 0, call.tiles, execution_.scratch) != 0) return "";
+    for (uint32_t a = 0; a < entry_.steps[i].n_args; ++a) {
+      const fcc_arg& arg = entry_.steps[i].args[a];
+      int64_t bytes = 0;
+      if (arg.space == FCC_BUFFER) bytes = sizes_(entry_.buffers[arg.index].bytes);
+      if (arg.space == FCC_OUTPUT && entry_.outputs[arg.index].dtype == FCC_F32) bytes = outputs_[arg.index].bytes;
+      const auto* words = static_cast<const uint32_t*>(call.args[a]);
+      for (int64_t k = 0; k < (bytes - arg.offset) / 4; ++k) {
+        if ((words[k] & 0x7f800000u) != 0x7f800000u) continue;
+        if ((words[k] & 0x007fffffu) != 0) return text(i);
+        if (first_infinite.empty()) first_infinite = text(i);
+      }
+    }
+  }
+  return first_infinite;
 }
 
 fcc_status Session::check_all_bound() const {

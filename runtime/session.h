@@ -55,6 +55,10 @@ class Session final : private SymbolListener {
   fcc_status output_dims(uint32_t index, int64_t* dims);
   fcc_status run();
   fcc_status output(uint32_t index, fcc_tensor* tensor) const;
+  // After a run that faulted: runs again up to that step, alone, and names the first step that made a NaN, else the
+  // first that made an infinity, of finite values. Empty when none is found. Buffers have no types here: they are read
+  // as f32.
+  std::string first_nonfinite_step();
 
   fcc_status state(uint32_t index, fcc_tensor* tensor) const;
   fcc_status reset_state();
@@ -98,6 +102,7 @@ class Session final : private SymbolListener {
 
   bool stale_ = true;  // a binding changed since prepare()
   bool ran_ = false;
+  uint32_t faulted_step_ = 0;
   uint64_t memory_version_ = 0;
   PlanCache plans_;
   const ShapePlan* plan_ = nullptr;

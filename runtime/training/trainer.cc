@@ -270,6 +270,9 @@ fcc_status Trainer::not_finite(const char* state, const fcc_tensor* tensors, uin
       hint = "input \"" + std::string(train_->entry().inputs[i].name) + "\" is not finite at element " +
              std::to_string(bad) + " of this batch";
   }
+  bool stops = on_nonfinite_ == FCC_NONFINITE_STOP;
+  if (std::string culprit; stops && state == nullptr && !(culprit = train_->first_nonfinite_step()).empty())
+    what += "; the first value that is not comes from " + culprit;
   if (tensors != nullptr) ++progress_.epoch_steps;  // this batch is used up
   if (on_nonfinite_ == FCC_NONFINITE_SKIP) {
     if (state != nullptr) roll_back();

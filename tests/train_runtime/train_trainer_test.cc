@@ -139,6 +139,8 @@ TEST(NotFinite, StopsAndNamesTheInput) {
   auto before = all_states(trainer);
   std::string text = error_of(FCC_NOT_FINITE, [&] { trainer.step(with_infinity(), kOnes); });
   EXPECT_NE(text.find("step 12: the loss is not finite"), std::string::npos) << text;
+  EXPECT_NE(text.find("the first value that is not comes from step 0 \"train_rows\" (Rows)"), std::string::npos)
+      << text;
   EXPECT_NE(text.find("input \"x\" is not finite at element 22 of this batch"), std::string::npos) << text;
   EXPECT_TRUE(all_states(trainer) == before);
   EXPECT_EQ(trainer.progress().steps, 11);
