@@ -157,6 +157,13 @@ TEST(Skeleton, WhatCannotBePutBackIsNamed) {
   EXPECT_THAT(s.notes[0], ::testing::HasSubstr("leaves the file's values of b"));
 }
 
+TEST(Skeleton, AStateOfAnotherTypeKeepsTheFilesValues) {
+  const std::string bytes = model(field(5, tensor("w", 3, raw(floats({1, 2, 3})))));
+  const OnnxSkeleton s = skeleton(bytes, {{"w", DType::f64, {3}}});
+  EXPECT_EQ(s.missing, std::vector<std::string>{"w"});
+  EXPECT_EQ(filled(s.section, {}), bytes);
+}
+
 TEST(Skeleton, ExamplesRoundTrip) {
   for (const char* name : {"digits/digits_mlp.onnx", "digits/digits_cnn.onnx", "house_price/house_price.onnx"}) {
     const std::string bytes = read_text_file(std::string(FCC_SOURCE_DIR "/examples/") + name).value();

@@ -192,6 +192,7 @@ class Builder {
   }
 
  private:
+  static int32_t onnx_type(DType t) { return t == DType::f64 ? 11 : t == DType::f16 ? 10 : t == DType::bf16 ? 16 : 1; }
   static uint64_t bytes_of(const SkeletonState& s) {
     uint64_t n = static_cast<uint64_t>(byte_size(s.dtype));
     for (int64_t d : s.shape) n *= static_cast<uint64_t>(d);
@@ -320,7 +321,7 @@ class Builder {
       put_varint(head, static_cast<uint64_t>(d));
     }
     put_varint(head, kDataType << 3);
-    put_varint(head, s.dtype == DType::f64 ? 11 : s.dtype == DType::f16 ? 10 : s.dtype == DType::bf16 ? 16 : 1);
+    put_varint(head, static_cast<uint64_t>(onnx_type(s.dtype)));
     put_varint(head, kName << 3 | 2);
     put_varint(head, s.name.size());
     head += s.name;
@@ -348,7 +349,8 @@ class Builder {
   Result<Pieces> tensor(Bytes bytes) {
     const TensorInfo info = tensor_info(bytes);
     auto state = wanted_.find(info.name);
-    const bool moved = state != wanted_.end();
+    // A state of another type than the file's (fcc train --dtype f64) cannot be put back.
+    const bool moved = state != wanted_.end() && info.data_type == onnx_type(state->second->dtype);
     Pieces out;
     if (!moved && !info.external) {
       out.add(bytes);
@@ -434,6 +436,18 @@ Result<OnnxSkeleton> onnx_skeleton(std::span<const std::byte> model, const std::
                     fmt::join(skeleton.missing, ", ")));
   skeleton.section = section_of(pieces, source_sha256);
   return skeleton;
+}
+
+Result<OnnxSkeleton> onnx_skeleton_of_file(const std::string& path, const std::vector<SkeletonState>& states,
+                                           std::string_view source_sha256) {
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  std::string bytes(in ? static_cast<size_t>(in.tellg()) : 0, '\0');
+  in.seekg(0);
+  if (!in.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
+    return fail(fmt::format("cannot read \"{}\"", path));
+  const size_t slash = path.rfind('/');
+  return onnx_skeleton(std::as_bytes(std::span(bytes)), slash == path.npos ? "." : path.substr(0, slash), states,
+                       source_sha256);
 }
 
 }  // namespace fcc
