@@ -4,11 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <cmath>
 #include <filesystem>
+#include <thread>
 
 #include "fcc/train.hpp"
 #include "tools/files.h"
+#include "tools/fit/ranks.h"
 #include "tools/fit/report.h"
 #include "tools/npy.h"
 
@@ -78,7 +81,8 @@ TEST_F(Fit, LearnsValidatesAndLogs) {
 
 TEST_F(Fit, ResumeGivesTheSameFiles) {
   options_.epochs = 4;
-  options_.schedule = "cosine(steps=32)";
+  options_.schedule = "cosine";
+  options_.lr = 0.05;
   options_.checkpoint = path("whole.safetensors");
   options_.output = path("whole.onnx");
   options_.log = path("whole.csv");
@@ -93,7 +97,6 @@ TEST_F(Fit, ResumeGivesTheSameFiles) {
   EXPECT_EQ(first.steps, 11);
   EXPECT_FALSE(std::filesystem::exists(half.output));
   half.resume = half.checkpoint;
-  half.schedule = "";
   half.threads = 1;
   run(half);
   EXPECT_EQ(read_text_file(half.checkpoint).value(), read_text_file(options_.checkpoint).value());
@@ -164,6 +167,66 @@ TEST_F(Fit, ReportShowsWhatHappened) {
         "25 % zero", "Graph", "Time by step", "train_rows", "cross_entropy"})
     EXPECT_THAT(html, HasSubstr(part));
   for (const char* part : {"nan", "inf'", "<script", "http:", "https:"}) EXPECT_EQ(html.find(part), html.npos) << part;
+}
+
+// Ranks that are threads of this process.
+struct Meeting {
+  explicit Meeting(int n) : size(n), barrier(n) {}
+  int size;
+  std::barrier<> barrier;
+  std::vector<std::vector<double>> values = std::vector<std::vector<double>>(static_cast<size_t>(size));
+};
+class ThreadRanks final : public Ranks {
+ public:
+  ThreadRanks(Meeting& meeting, int rank) : m_(meeting), rank_(rank) {}
+  int rank() const override { return rank_; }
+  int size() const override { return m_.size; }
+  Status sum(std::span<float> values) override { return summed(values); }
+  Status sum(std::span<double> values) override { return summed(values); }
+  Status barrier() override {
+    m_.barrier.arrive_and_wait();
+    return {};
+  }
+  void abort(int) override {}
+
+ private:
+  template <class T>
+  Status summed(std::span<T> values) {
+    m_.values[static_cast<size_t>(rank_)].assign(values.begin(), values.end());
+    m_.barrier.arrive_and_wait();
+    std::ranges::fill(values, T(0));
+    for (const std::vector<double>& of_rank : m_.values)
+      for (size_t i = 0; i < values.size(); ++i) values[i] += static_cast<T>(of_rank[i]);
+    m_.barrier.arrive_and_wait();
+    return {};
+  }
+  Meeting& m_;
+  int rank_;
+};
+
+TEST_F(Fit, RanksFollowTheCurveOfOneProcess) {
+  options_.model = FCC_TRAIN_MODELS "/softmax_sure.so";
+  options_.threads = 1;
+  options_.batch_size = 37;  // shares of unequal size, and a last batch of four rows
+  const FitResult one = run(options_);
+  for (int n : {2, 3, 5}) {
+    Meeting meeting(n);
+    std::vector<FitResult> results(static_cast<size_t>(n));
+    std::vector<std::thread> threads;
+    for (int r = 0; r < n; ++r)
+      threads.emplace_back([&, r] {
+        ThreadRanks ranks(meeting, r);
+        Result<FitResult> result = fit(options_, "", {}, &ranks);
+        if (result) results[static_cast<size_t>(r)] = *result;
+      });
+    for (std::thread& t : threads) t.join();
+    for (const FitResult& r : results) {
+      ASSERT_EQ(r.history.step_losses.size(), one.history.step_losses.size());
+      for (size_t i = 0; i < one.history.step_losses.size(); ++i)
+        EXPECT_NEAR(r.history.step_losses[i], one.history.step_losses[i], 1e-5f) << n << " ranks, step " << i;
+      EXPECT_NEAR(r.history.epochs[2].accuracy, one.history.epochs[2].accuracy, 0.01);
+    }
+  }
 }
 
 TEST_F(Fit, TheModelsScheduleIsUsed) {

@@ -88,6 +88,9 @@ class Fit {
 
   Status read_data() {
     const fcc_entry& step = table("train_step");
+    if (step.n_outputs == 0 || std::strcmp(step.outputs[0].name, "loss") != 0)
+      return fail("the model was compiled without a loss: its gradients come from a program", {},
+                  "compile it with --loss, or train it with fcc::Trainer");
     data_inputs_ = table("infer").n_inputs;
     std::vector<int64_t> classes;
     for (uint32_t t = data_inputs_; t < step.n_inputs; ++t) classes.push_back(class_count(step, t));
@@ -171,13 +174,23 @@ class Fit {
                     "--init '.*weight=kaiming_normal(nonlinearity=relu)'");
       trainer_.reinit(init.substr(0, equals), init.substr(equals + 1));
     }
-    if (o_.lr) trainer_.set_lr(*o_.lr);
-    const std::string schedule = o_.schedule.empty() ? model_schedule_ : o_.schedule;
-    if (!schedule.empty()) trainer_.schedule(with_length(schedule, o_.epochs * batches()));
+    set_rates(model_schedule_);
     trainer_.set_note("fit.seed", std::to_string(o_.seed));
     trainer_.set_note("fit.batch", std::to_string(batch_));
     trainer_.set_note("fit.rows", std::to_string(train_.rows()));
     return {};
+  }
+
+  // What was set before and is given again, as in a repeated command line, goes on instead of starting anew.
+  void set_rates(const std::string& otherwise) {
+    const std::string lr = o_.lr ? fmt::format("{}", *o_.lr) : "";
+    if (o_.lr && trainer_.note("fit.lr") != lr) trainer_.set_lr(*o_.lr);
+    if (o_.lr) trainer_.set_note("fit.lr", lr);
+    const std::string given = o_.schedule.empty() ? otherwise : o_.schedule;
+    const std::string schedule = given.empty() ? "" : with_length(given, o_.epochs * batches());
+    if (schedule.empty() || trainer_.note("fit.schedule") == schedule) return;
+    trainer_.schedule(schedule);
+    trainer_.set_note("fit.schedule", schedule);
   }
 
   Status resume() {
@@ -190,8 +203,7 @@ class Fit {
             fmt::format("{} was saved with {} {}, now it is {}", o_.resume, std::string(key).substr(4), then, now), {},
             "resume with the same --seed, --batch-size and data; or start from its weights: --weights");
     if (ranks_ && ranks_->rank() > 0) trainer_.seed(o_.seed + static_cast<uint64_t>(ranks_->rank()));
-    if (o_.lr) trainer_.set_lr(*o_.lr);
-    if (!o_.schedule.empty()) trainer_.schedule(with_length(o_.schedule, o_.epochs * batches()));
+    set_rates("");
     if (const std::string best = trainer_.note("fit.best"); !best.empty()) {
       result_.best_loss = std::strtod(best.c_str(), nullptr);
       result_.best_epoch = std::atoll(trainer_.note("fit.best_epoch").c_str());

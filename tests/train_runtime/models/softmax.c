@@ -49,12 +49,18 @@ static void scores_of(const float* state, const float* x, double* scores) {
 }
 static int64_t end_row(int64_t tile, int64_t rows) { return (tile + 1) * ROWS < rows ? (tile + 1) * ROWS : rows; }
 
+#ifdef NO_DROPOUT
+#define KEPT 1.0f
+static int dropped(int64_t seed, int64_t step, int64_t row, int i) { return (int)(0 * (seed + step + row + i)); }
+#else
+#define KEPT 1.25f
 static int dropped(int64_t seed, int64_t step, int64_t row, int i) {
   uint64_t h = (uint64_t)seed * 0x9E3779B97F4A7C15u + (uint64_t)step * 0xC2B2AE3D27D4EB4Fu + (uint64_t)(row * IN + i);
   h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
   h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
   return (h >> 40) % 5 == 0;
 }
+#endif
 
 /* scores of each row */
 static int32_t infer(void* const* args, int64_t* symbols, int64_t first_tile, int64_t last_tile, void* scratch) {
@@ -84,7 +90,7 @@ static int32_t rows(void* const* args, int64_t* symbols, int64_t first_tile, int
       double s[OUT], sum = 0, top;
       if (target[r] < 0 || target[r] >= OUT) return 1;
       for (int i = 0; i < IN; ++i) {
-        row[i] = !drop ? x[r * IN + i] : dropped(seed, step, r, i) ? 0.0f : x[r * IN + i] * 1.25f;
+        row[i] = !drop ? x[r * IN + i] : dropped(seed, step, r, i) ? 0.0f : x[r * IN + i] * KEPT;
         p[1 + GRADS + i] += (double)x[r * IN + i];
       }
       scores_of(state, row, s);
