@@ -165,7 +165,8 @@ class ConvNest {
     const int64_t all_tiles = (number(rows_) + tile_.rows - 1) / tile_.rows;
     segment_tiles_ = rows_.is_constant() ? all_tiles : std::min<int64_t>(4, all_tiles);
     CutModel m{target_, conv_};
-    m.images = static_cast<double>(number(conv_.batch) * conv_.groups);
+    // An open batch is most often 1: one image must be work enough for all threads.
+    m.images = static_cast<double>((conv_.batch.is_constant() ? number(conv_.batch) : 1) * conv_.groups);
     if (flat_) {
       m.units = all_tiles;
       m.unit_pixels = m.rows_in = static_cast<double>(tile_.rows);

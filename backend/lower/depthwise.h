@@ -1,6 +1,7 @@
 #pragma once
-// Depthwise 2-D convolution in the blocked layout: sixteen channels are one vector, several neighbouring pixels are
-// computed together so that inputs and weights stay in registers.
+// Windows that keep channels apart, in the blocked layout: depthwise 2-D convolution, maximum and average pooling.
+// Sixteen channels are one vector, several neighbouring pixels are computed together so that inputs and weights stay
+// in registers.
 #include "ir/graph.h"
 #include "ir/loop/loop.h"
 #include "ir/target.h"
@@ -8,6 +9,8 @@
 namespace fcc::backend {
 
 bool is_depthwise(const Graph& body, NodeId root);
+// Maximum or average (of always as many elements) over a small window.
+bool is_blocked_pooling(const Graph& body, NodeId root);
 loop::Kernel lower_depthwise(const Graph& body, NodeId root, const Target& target);
 
 }  // namespace fcc::backend

@@ -20,6 +20,7 @@ static loop::Kernel choose(const Graph& body, const Target& target) {
   if (root != kNoNode && is_depthwise(body, root)) return lower_depthwise(body, root, target);
   if (is_attention(body)) return lower_attention(body, target);
   if (is_recurrent(body)) return lower_recurrent(body, target);
+  if (root != kNoNode && is_blocked_pooling(body, root)) return lower_depthwise(body, root, target);
   if (is_concat(body)) return lower_concat(body);
   return lower_generic(body, target);
 }

@@ -18,7 +18,7 @@ loop::BufferId copy_padded(loop::Kernel& kernel, loop::Block& block, const Padde
   auto fill = [&](const Expr& from, const Expr& to, bool inside) {
     const loop::VarId x = kernel.add_var("x");
     const Expr value = inside ? loop::load(s.input, DType::f32, {s.image, s.first_plane + loop::var(plane), row, s.left + loop::var(x)})
-                              : loop::constant(DType::f32, 0);
+                              : loop::constant(DType::f32, s.fill);
     return loop::for_loop(x, from, to, {loop::store(scratch, {loop::var(plane), loop::var(r), loop::var(x)}, value)}, loop::LoopKind::vec, 16);
   };
   loop::Block copy;

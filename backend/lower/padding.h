@@ -11,6 +11,7 @@ struct PaddedStrip {
   int64_t planes = 1, rows = 1, width = 1;
   SymExpr height, row_floats;  // extents of the input: rows, and floats in a row
   loop::Expr image, first_plane, top, left;  // top row and first float of the window, may be negative
+  double fill = 0;             // what the border holds
 };
 // Allocates scratch[planes][rows][width], appends the copy to `block` and returns the buffer.
 loop::BufferId copy_padded(loop::Kernel&, loop::Block& block, const PaddedStrip&);

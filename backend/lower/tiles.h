@@ -10,12 +10,12 @@ namespace fcc::backend {
 
 struct TileShape {
   int32_t rows;  // preferred rows of a full tile
-  int32_t cols;  // 16 or 32
+  int32_t cols;  // 16, 32 or 48
 };
 
 // The most rows a tile may have.
 int32_t most_rows(const Target& target, int64_t panel);
-// panel: columns of one packed panel (16 or 32). rows: how many there are to cover, or an open size.
+// panel: columns of one packed panel (16, 32 or 48). rows: how many there are to cover, or an open size.
 TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows);
 // How many rows, `row_bytes` apart, a tile may read without throwing its own lines out of L1. A line holds 16 elements,
 // so it must survive 16 steps of K; rows a multiple of 4096 bytes apart all fall on one set.

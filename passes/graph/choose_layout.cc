@@ -80,7 +80,7 @@ class LayoutChooser {
     const bool blocked_in = channels >= kBlock || blocked_form(n.in[0]) != kNoValue || w.group > 1;
     if (!depthwise && !fit_groups(b, w, blocked_in)) return kNoValue;
     const int64_t out_per_group = w.out / w.group;
-    const int64_t nr = depthwise ? kBlock : out_per_group % 32 == 0 || out_per_group > 48 ? 32 : kBlock;
+    const int64_t nr = depthwise ? kBlock : panel_width(out_per_group);
     const ValueId packed = b("PackConvWeight", {w.value}, {{"nr", nr}, {"group", w.group}});
     Attrs attrs = n.attrs;
     for (const auto& [key, value] : std::initializer_list<std::pair<const char*, int64_t>>{
@@ -89,6 +89,15 @@ class LayoutChooser {
     ValueId y = b("Conv", {blocked_in ? pack(b, n.in[0]) : n.in[0], packed}, std::move(attrs));
     if (n.in.size() > 2 && n.in[2] != kNoValue) y = b("Add", {y, per_channel(b, n.in[2], w.out)});
     return unpack(b, y, type(n.out[0]).dims[1]);
+  }
+
+  // Output channels of a packed panel. Two blocks wide is best for the loads of a register tile; three where that
+  // divides, and one, rather than to compute half a panel of nothing: 24 channels are 32, 40 are 48, 80 are 5 x 16.
+  static int64_t panel_width(int64_t out) {
+    const int64_t blocks = (out + kBlock - 1) / kBlock;
+    if (blocks % 2 == 0) return 32;
+    if (blocks % 3 == 0) return 48;
+    return blocks > 8 ? 32 : kBlock;
   }
 
   // Makes every group whole blocks of channels: one group's input channels are padded with zero weights; several small
