@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "backend/joint_buffers.h"
 #include "backend/lower/lower.h"
 #include "backend/memory_plan.h"
 #include "backend/plan_verify.h"
@@ -35,7 +36,7 @@ namespace {
 class Scheduler {
  public:
   Scheduler(const Graph& g, const Target& target, const SymbolBounds& bounds, VariantImage& variant, ConstantPool& pool)
-      : g_(g), target_(target), bounds_(bounds), variant_(variant), pool_(pool) {
+      : g_(g), target_(target), bounds_(bounds), variant_(variant), pool_(pool), joint_(g) {
     for (size_t k = 0; k < variant.kernels.size(); ++k) known_.emplace(loop::canonical_text(variant.kernels[k]), k);
   }
 
@@ -165,6 +166,10 @@ class Scheduler {
   Result<ArgImage> place(ValueId v) {
     v = storage_root(v);
     if (auto it = place_.find(v); it != place_.end()) return it->second;
+    if (const auto part = joint_.of(v)) {
+      FCC_TRY(ArgImage whole, place(part->owner));
+      return place_[v] = ArgImage{whole.space, whole.index, whole.offset + part->offset()};
+    }
     const Value& value = g_.value(v);
     if (value.role == Role::constant) return place_[v] = ArgImage{FCC_CONSTANT, 0, pool_.add(value.data)};
     FCC_CHECK(value.role == Role::temp, "{} has no memory", value.name);
@@ -203,7 +208,11 @@ class Scheduler {
       return {};
     }
     FCC_CHECK(n.op->strategy == Strategy::kernel, "{} reached the scheduler", describe(*n.op, n.loc));
-    FCC_TRY(loop::Kernel k, lower_kernel(g_, n, target_));
+    if (joint_.is_placed(id)) return {};
+    std::vector<int64_t> blocks;
+    for (ValueId v : n.in) blocks.push_back(joint_.image_blocks(v));
+    blocks.push_back(joint_.image_blocks(n.out[0]));
+    FCC_TRY(loop::Kernel k, lower_kernel(g_, n, target_, blocks));
     StepImage s;
     s.tiles = k.tiles;
     s.flops = k.flops;
@@ -257,6 +266,7 @@ class Scheduler {
   const SymbolBounds& bounds_;
   VariantImage& variant_;
   ConstantPool& pool_;
+  JointBuffers joint_;
   EntryImage entry_;
 #ifdef NDEBUG
   bool verify_ = env("FCC_VERIFY") == "1";

@@ -91,6 +91,13 @@ Body::Body(const Graph& body, loop::Kernel& kernel, ValueId skipped) : graph_(bo
   kernel.n_params = static_cast<int32_t>(kernel.buffers.size());
 }
 
+Body::Body(const Graph& part, loop::Kernel& kernel, ValueId skipped, const Body& whole) : graph_(part), kernel_(kernel) {
+  loop::BufferId next = 0;
+  for (ValueId v : part.inputs())
+    if (v != skipped) buffers_[v] = next++;
+  FCC_CHECK(next == whole.output_, "parts of a kernel have {} and {} inputs", next, whole.output_);
+}
+
 loop::BufferId Body::buffer_of(ValueId v) const {
   auto it = buffers_.find(v);
   FCC_CHECK(it != buffers_.end(), "{} is no parameter of its kernel", graph_.value(v).name);

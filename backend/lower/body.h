@@ -27,6 +27,8 @@ class Body {
  public:
   // Declares a parameter buffer in the kernel for every input of the body (but `skipped`), then one for its output.
   Body(const Graph& body, loop::Kernel& kernel, ValueId skipped = kNoValue);
+  // Another part of the same kernel: a graph with the same inputs but `skipped`, the parameters of `whole`, no output.
+  Body(const Graph& part, loop::Kernel& kernel, ValueId skipped, const Body& whole);
 
   const Graph& graph() const { return graph_; }
   loop::Kernel& kernel() { return kernel_; }

@@ -48,6 +48,7 @@ struct CutModel {
   double unit_pixels = 1;         // output pixels of one
   double rows_in = 1, rows_halo = 0, row_bytes = 0;  // input rows a unit moves on, rows more a strip, bytes of a row
   double images = 1;              // times groups
+  bool copied = false;            // strips pass through scratch
 
   double score(const Cut& c) const {
     constexpr double kMacsPerNs = 6, kFar = 25, kNear = 60, kTaskNs = 300;  // per lane; bytes per ns from L3, from L2
@@ -61,7 +62,7 @@ struct CutModel {
     const bool weights_stay = static_cast<double>(conv.panels) * panel_bytes < half_l2;
     double task = kTaskNs + pixels * panels * panel_bytes / 4 / macs;
     task += panels * panel_bytes / (weights_stay ? 4 * kNear : 2 * kFar);
-    task += conv.padded ? in_bytes / kFar * 1.5 : in_bytes / (2 * kFar);
+    task += copied ? in_bytes / kFar * 1.5 : in_bytes / (2 * kFar);
     if (in_bytes > half_l2) task += (panels - 1) * in_bytes / (2 * kFar);
     const double tasks = images * strips * splits, threads = static_cast<double>(target.threads);
     const double chunk = std::ceil(tasks / (4 * threads)) * task;  // what a thread claims at once
@@ -87,10 +88,11 @@ struct CutModel {
 
 class ConvNest {
  public:
-  ConvNest(const Graph& body, NodeId root, const Target& target)
-      : target_(target), source_(body), root_(body.node(root)), conv_(describe_conv()), raw_(epilogue_of(body, root)) {
+  ConvNest(const Graph& body, NodeId root, const Target& target, int64_t image_blocks)
+      : target_(target), image_blocks_(image_blocks), source_(body), root_(body.node(root)), conv_(describe_conv()), raw_(epilogue_of(body, root)) {
     choose_flat();
     acc_ = graph_.inputs().back();
+    if (source_.value(root_.in[0]).def != kNoNode) prologue_ = named(source_.value(root_.in[0]).name);
     body_.emplace(graph_, kernel_, acc_);
     acc_var_ = kernel_.add_var("acc", DType::f32);
     row_ = kernel_.add_var("r");
@@ -111,6 +113,12 @@ class ConvNest {
   }
 
  private:
+  ValueId named(const std::string& name) const {
+    for (ValueId v = 0; v < graph_.value_count(); ++v)
+      if (!graph_.value(v).dead && graph_.value(v).name == name) return v;
+    FCC_UNREACHABLE("no value {}", name);
+  }
+
   Conv describe_conv() const {
     const Dims &x = source_.value(root_.in[0]).type.dims, &w = source_.value(root_.in[1]).type.dims, &y = source_.value(root_.out[0]).type.dims;
     Conv c;
@@ -165,6 +173,7 @@ class ConvNest {
     const int64_t all_tiles = (number(rows_) + tile_.rows - 1) / tile_.rows;
     segment_tiles_ = rows_.is_constant() ? all_tiles : std::min<int64_t>(4, all_tiles);
     CutModel m{target_, conv_};
+    m.copied = conv_.padded || prologue_ != kNoValue;
     // An open batch is most often 1: one image must be work enough for all threads.
     m.images = static_cast<double>((conv_.batch.is_constant() ? number(conv_.batch) : 1) * conv_.groups);
     if (flat_) {
@@ -180,6 +189,7 @@ class ConvNest {
     }
     int64_t limit = m.units;
     strip_ = line_tile_;
+    if (prologue_ != kNoValue) limit = std::clamp<int64_t>(target_.l2_bytes / 2 / (conv_.channels * 4 * tile_.rows), 1, m.units);
     if (!flat_ && conv_.padded)
       for (; limit > 1 && scratch_floats(limit * line_tile_) * 4 > target_.l2_bytes / 2;) --limit;
     const Cut cut = m.best(limit);
@@ -190,7 +200,8 @@ class ConvNest {
     panel_group_ = cut.panels;
     kernel_.note = "mr=" + std::to_string(tile_.rows) + " nr=" + std::to_string(tile_.cols) + ": a task is " + std::to_string(flat_ ? 1 : strip_) + " lines x " +
                    std::to_string(segment_tiles_) + " tiles x " + std::to_string(panel_group_) + " of " + std::to_string(conv_.panels) + " panels" +
-                   (conv_.padded ? ", padded copy of " + std::to_string(scratch_floats(strip_) * 4 / 1024) + " KiB" : "");
+                   (conv_.padded ? ", padded copy of " + std::to_string(scratch_floats(strip_) * 4 / 1024) + " KiB" : "") +
+                   (prologue_ != kNoValue ? ", its input computed into scratch" : "");
   }
 
   int64_t segment_columns() const {
@@ -228,6 +239,7 @@ class ConvNest {
     const Expr first_line = strip * strip_, last_line = loop::min(first_line + strip_, loop::from_sym(lines_));
     const Expr first_tile = segment * segment_tiles_, last_tile = loop::min(first_tile + segment_tiles_, loop::from_sym(all_tiles));
     if (conv_.padded) copy_strip(b, first_line, first_tile * tile_.rows);
+    if (prologue_ != kNoValue) compute_strip(b, first_tile * tile_.rows);
     const Expr first_panel = panel_task * panel_group_, last_panel = loop::min(first_panel + panel_group_, loop::index(conv_.panels));
     const loop::VarId p = kernel_.add_var("p");
     loop::Block covered;
@@ -264,6 +276,27 @@ class ConvNest {
     scratch_ = copy_padded(kernel_, b, s);
   }
 
+  // The strip's pixels of the root's operand, which the kernel makes itself. Pixels innermost: what depends on the
+  // channel alone is computed once.
+  void compute_strip(loop::Block& b, const Expr& first) {
+    const int64_t pixels = segment_tiles_ * tile_.rows;
+    scratch_ = kernel_.add_buffer({"operand", DType::f32, {conv_.planes(), pixels, kLane}, loop::Space::scratch, false});
+    b.push_back(loop::alloc(scratch_));
+    const Expr count = let(b, "pixels", loop::min(loop::index(pixels), loop::from_sym(rows_) - first));
+    const LoopDim plane{kernel_.add_var("c"), conv_.planes()}, lane{kernel_.add_var("l"), kLane}, pixel{kernel_.add_var("x"), pixels};
+    const std::vector<Expr> at{image_, loop::var(plane.var), first + loop::var(pixel.var), loop::var(lane.var)};
+    body_->clear_bindings();
+    Interner intern;
+    Hoisted h = hoist_invariants(kernel_, {plane, lane, pixel}, intern(body_->element(prologue_, at)), intern);
+    const loop::StmtRef store = loop::store(scratch_, {loop::var(plane.var), loop::var(pixel.var), loop::var(lane.var)}, h.value);
+    loop::Block inside = std::move(h.levels[1]);
+    inside.push_back(loop::for_loop(pixel.var, loop::index(0), count, {store}));
+    loop::Block planes = std::move(h.levels[0]);
+    planes.push_back(loop::for_loop(lane.var, loop::index(0), loop::index(kLane), std::move(inside), loop::LoopKind::vec, 16));
+    b.insert(b.end(), h.before.begin(), h.before.end());
+    b.push_back(loop::for_loop(plane.var, loop::index(0), loop::index(conv_.planes()), std::move(planes)));
+  }
+
   // A register tile: `rows` pixels from column row0 of a line on (or of several lines), of one panel.
   struct Place {
     int32_t rows;
@@ -282,11 +315,16 @@ class ConvNest {
         line_stride = segment_columns() * px;
         plane_stride = line_stride * strip_rows(strip_);
         t.a_base = (line - first_line) * conv_.sh * loop::from_sym(line_stride) + (row0 - first_column) * (conv_.sw * px);
+      } else if (prologue_ != kNoValue) {
+        t.a = scratch_;
+        line_stride = plane_stride = segment_tiles_ * tile_.rows * px;
+        t.a_base = (row0 - first_column) * px;
       } else {
         t.a = body_->buffer_of(param(root_.in[0]));
         line_stride = conv_.w * px;
         plane_stride = conv_.h * line_stride;
-        t.a_base = (image_ * (conv_.groups * conv_.planes()) + group_ * conv_.planes()) * loop::from_sym(plane_stride) +
+        const int64_t image_planes = image_blocks_ > 0 ? image_blocks_ : conv_.groups * conv_.planes();
+        t.a_base = (image_ * image_planes + group_ * conv_.planes()) * loop::from_sym(plane_stride) +
                    (flat_ ? loop::index(0) : line * conv_.sh * loop::from_sym(line_stride)) + row0 * (conv_.sw * px);
       }
       t.b = body_->buffer_of(param(root_.in[1]));
@@ -348,15 +386,12 @@ class ConvNest {
     const int64_t per_panel = conv_.panel / kLane;
     const Expr in_group = panel * per_panel + loop::var(block_) + first_block;
     const Expr channel_block = group_ * conv_.out_blocks + in_group;
-    std::vector<Expr> index{image_, channel_block};
+    Expr down = line;
     if (line_tile_ > 1) {
-      index.push_back(line + loop::floordiv(loop::var(row_), loop::from_sym(conv_.ow)));
+      down = line + loop::floordiv(loop::var(row_), loop::from_sym(conv_.ow));
       row = loop::mod(loop::var(row_), loop::from_sym(conv_.ow));
-    } else if (!flat_) {
-      index.push_back(line);
     }
-    index.push_back(std::move(row));
-    index.push_back(loop::var(lane_));
+    const std::vector<Expr> index = flat_ ? std::vector<Expr>{image_, channel_block, row, loop::var(lane_)} : std::vector<Expr>{image_, channel_block, down, row, loop::var(lane_)};
     body_->clear_bindings();
     body_->bind(acc_, loop::var(acc_var_, DType::f32));
     const Expr value = body_->element(graph_.outputs[0], index);
@@ -366,6 +401,7 @@ class ConvNest {
   }
 
   const Target& target_;
+  int64_t image_blocks_ = 0;
   const Graph& source_;
   const Node& root_;
   Conv conv_;
@@ -375,6 +411,7 @@ class ConvNest {
   loop::Kernel kernel_;
   std::optional<Body> body_;
   ValueId acc_ = kNoValue;
+  ValueId prologue_ = kNoValue;  // the root's operand when the kernel computes it
   loop::VarId acc_var_ = -1, row_ = -1, block_ = -1, lane_ = -1;
   loop::BufferId scratch_ = -1;
   TileShape tile_{};
@@ -385,14 +422,23 @@ class ConvNest {
 
 }  // namespace
 
+static bool is_flat(const Graph& body, NodeId root) {
+  bool flat = false;
+  for (const AxisGroup& g : mergeable_axes(epilogue_of(body, root), true)) flat |= g.begin <= 2 && g.end >= 4;
+  return flat;
+}
+
 bool is_direct_convolution(const Graph& body, NodeId root) {
   const Node& n = body.node(root);
+  if (body.value(n.in[0]).def != kNoNode && !is_flat(body, root)) return false;
   if (n.op->name != "Conv" || !n.attrs.flag("blocked") || !n.attrs.flag("blocked_out") || n.in.size() > 2) return false;
   const int64_t groups = n.attrs.integer("group", 1), k = n.attrs.integer("out_channels");
   const int64_t in_per_group = body.value(n.in[1]).type.dims[1].constant();
   return groups == 1 || (in_per_group % kLane == 0 && (k / groups) % kLane == 0);
 }
 
-loop::Kernel lower_convolution(const Graph& body, NodeId root, const Target& target) { return ConvNest(body, root, target).run(); }
+loop::Kernel lower_convolution(const Graph& body, NodeId root, const Target& target, int64_t image_blocks) {
+  return ConvNest(body, root, target, image_blocks).run();
+}
 
 }  // namespace fcc::backend

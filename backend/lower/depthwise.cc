@@ -19,6 +19,24 @@ namespace {
 constexpr int64_t kLane = kChannelBlock;
 constexpr double kVectorsPerTask = 20000;  // multiply-adds of 16 lanes: about 10 us
 
+}  // namespace
+
+std::vector<Expr> sums_of_taps(loop::Kernel& kernel, loop::Block& b, Interner& intern, int64_t count, int64_t rows, const RowOfTaps& row_of_taps) {
+  std::vector<Expr> sums(static_cast<size_t>(count));
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t p = 0; p < count; ++p) {
+      Expr& total = sums[static_cast<size_t>(p)];
+      Expr next = row_of_taps(i, p, total);
+      if (!next || next == total) continue;
+      const loop::VarId v = kernel.add_var("acc", DType::f32);
+      b.push_back(loop::let(v, intern(next)));
+      total = loop::var(v, DType::f32);
+    }
+  return sums;
+}
+
+namespace {
+
 enum class Kind : uint8_t { convolution, maximum, average };
 
 Kind kind_of(const Node& root) {
@@ -182,20 +200,10 @@ class DepthwiseNest {
     bool guard_rows = false;
   };
 
-  // The taps of one row for all pixels, then the next row: a row of inputs and one of weights are all that has to stay
-  // in registers beside the sums. Then all stores.
   loop::StmtRef pixels(const Group& g) {
     loop::Block inside;
-    std::vector<Expr> sums(static_cast<size_t>(g.count));
-    for (int64_t i = 0; i < kh_; ++i)
-      for (int64_t p = 0; p < g.count; ++p) {
-        Expr& total = sums[static_cast<size_t>(p)];
-        Expr next = row_of_taps(g, i, p, total);
-        if (!next || next == total) continue;
-        const loop::VarId v = kernel_.add_var("acc", DType::f32);
-        inside.push_back(loop::let(v, intern_(next)));
-        total = loop::var(v, DType::f32);
-      }
+    const std::vector<Expr> sums =
+        sums_of_taps(kernel_, inside, intern_, g.count, kh_, [&](int64_t i, int64_t p, Expr total) { return row_of_taps(g, i, p, std::move(total)); });
     for (int64_t p = 0; p < g.count; ++p) {
       const std::vector<Expr> index{image_, plane_, g.line, g.column + p, loop::var(lane_)};
       Expr sum = sums[static_cast<size_t>(p)] ? sums[static_cast<size_t>(p)] : loop::constant(DType::f32, identity());

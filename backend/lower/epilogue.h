@@ -13,4 +13,7 @@ NodeId find_root(const Graph& body);
 // them, so that parameters keep their positions (unused ones stay). The acc input comes last.
 Graph epilogue_of(const Graph& body, NodeId root);
 
+// Only what lies between a root's result and a value of the body; inputs as above.
+Graph tail_of(const Graph& body, NodeId root, ValueId output);
+
 }  // namespace fcc::backend

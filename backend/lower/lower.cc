@@ -6,17 +6,26 @@
 #include "backend/lower/convolution.h"
 #include "backend/lower/depthwise.h"
 #include "backend/lower/epilogue.h"
+#include "backend/lower/expansion.h"
 #include "backend/lower/generic.h"
 #include "backend/lower/recurrent.h"
 #include "ir/op.h"
 
 namespace fcc::backend {
 
-static loop::Kernel choose(const Graph& body, const Target& target) {
+// Blocks from image to image of a body's input, or 0.
+static int64_t blocks_of(const Graph& body, ValueId v, std::span<const int64_t> image_blocks) {
+  for (size_t i = 0; i < body.inputs().size() && i < image_blocks.size(); ++i)
+    if (body.inputs()[i] == v) return image_blocks[i];
+  return 0;
+}
+
+static loop::Kernel choose(const Graph& body, const Target& target, std::span<const int64_t> image_blocks) {
   const NodeId root = find_root(body);
   if (root != kNoNode && body.node(root).op->name == "MatMulPacked" && body.value(body.node(root).out[0]).type.dtype == DType::f32)
     return lower_matmul_packed(body, root, target);
-  if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target);
+  if (root != kNoNode && is_expansion(body)) return lower_expansion(body, target, blocks_of(body, body.node(root).in[0], image_blocks));
+  if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target, blocks_of(body, body.node(root).in[0], image_blocks));
   if (root != kNoNode && is_depthwise(body, root)) return lower_depthwise(body, root, target);
   if (is_attention(body)) return lower_attention(body, target);
   if (is_recurrent(body)) return lower_recurrent(body, target);
@@ -25,9 +34,16 @@ static loop::Kernel choose(const Graph& body, const Target& target) {
   return lower_generic(body, target);
 }
 
-Result<loop::Kernel> lower_kernel(const Graph& graph, const Node& node, const Target& target) {
+// The second axis of a part of a buffer is as long as the whole: only strides follow from it.
+static void widen(loop::Buffer& b, int64_t blocks) {
+  if (blocks == 0 || b.dims[0].is(1)) return;
+  FCC_CHECK(b.dims.size() >= 3 && b.dims[1].is_constant(), "{} is no blocked tensor in its kernel", b.name);
+  b.dims[1] = blocks;
+}
+
+Result<loop::Kernel> lower_kernel(const Graph& graph, const Node& node, const Target& target, std::span<const int64_t> image_blocks) {
   FCC_CHECK(node.body, "{} is no kernel", node.op->name);
-  loop::Kernel k = choose(*node.body, target);
+  loop::Kernel k = choose(*node.body, target, image_blocks);
   k.bytes = 0;
   for (int32_t i = 0; i < k.n_params; ++i) {
     const loop::Buffer& b = k.buffers[static_cast<size_t>(i)];
@@ -35,6 +51,7 @@ Result<loop::Kernel> lower_kernel(const Graph& graph, const Node& node, const Ta
     for (const SymExpr& d : b.dims) bytes = bytes * d;
     k.bytes = k.bytes + bytes;
   }
+  for (size_t i = 0; i < image_blocks.size(); ++i) widen(k.buffers[i], image_blocks[i]);
   for (size_t i = 0; i < node.in.size(); ++i) k.buffers[i].constant = graph.value(node.in[i]).role == Role::constant;
   return k;
 }

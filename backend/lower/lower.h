@@ -7,7 +7,8 @@
 
 namespace fcc::backend {
 
-// The kernel's parameters are the node's operands in order, then its output.
-Result<loop::Kernel> lower_kernel(const Graph& graph, const Node& node, const Target& target);
+// The kernel's parameters are the node's operands in order, then its output. image_blocks, a number a parameter or
+// nothing: not 0 for a blocked one that is a part of a buffer in which an image takes so many blocks of 16 channels.
+Result<loop::Kernel> lower_kernel(const Graph& graph, const Node& node, const Target& target, std::span<const int64_t> image_blocks = {});
 
 }  // namespace fcc::backend

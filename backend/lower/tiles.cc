@@ -7,13 +7,11 @@ namespace fcc::backend {
 
 using loop::Expr;
 
-static constexpr int32_t kOneBlockRows = 28;
-
 // Largest tile that leaves registers for the B vectors, one broadcast and addresses (docs/performance notes):
-// 14x32 and 28x16 use 28 of 32 zmm, 9x48 27; 6x16 uses 12 of 16 ymm; 2x16 8 of 16 xmm; 6x16 24 of 32 NEON registers.
+// 14x32 uses 28 of 32 zmm, 9x48 27 (28x16 was slower than 14x16: a load for every multiply-add); 6x16 uses 12 of 16 ymm; 2x16 8 of 16 xmm; 6x16 24 of 32 NEON registers.
 static TileShape largest_tile(const Target& t, int64_t panel) {
   switch (t.isa) {
-    case Isa::x86_64_v4: return panel % 48 == 0 ? TileShape{9, 48} : panel % 32 == 0 ? TileShape{14, 32} : TileShape{kOneBlockRows, 16};
+    case Isa::x86_64_v4: return panel % 48 == 0 ? TileShape{9, 48} : panel % 32 == 0 ? TileShape{14, 32} : TileShape{14, 16};
     case Isa::x86_64_v3: return {6, 16};
     case Isa::x86_64_v2: return {2, 16};
     case Isa::aarch64: return {6, 16};

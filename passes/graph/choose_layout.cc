@@ -91,13 +91,11 @@ class LayoutChooser {
     return unpack(b, y, type(n.out[0]).dims[1]);
   }
 
-  // Output channels of a packed panel. Two blocks wide is best for the loads of a register tile; three where that
-  // divides, and one, rather than to compute half a panel of nothing: 24 channels are 32, 40 are 48, 80 are 5 x 16.
+  // Output channels of a packed panel. Two blocks are best for the loads of a register tile, three where that saves
+  // half a panel of zeros: 24 channels are 32, 40 are 48, 144 are 3 x 48, but 80 are 3 x 32 rather than 5 x 16.
   static int64_t panel_width(int64_t out) {
     const int64_t blocks = (out + kBlock - 1) / kBlock;
-    if (blocks % 2 == 0) return 32;
-    if (blocks % 3 == 0) return 48;
-    return blocks > 8 ? 32 : kBlock;
+    return blocks == 1 ? kBlock : blocks % 2 != 0 && blocks % 3 == 0 ? 48 : 32;
   }
 
   // Makes every group whole blocks of channels: one group's input channels are padded with zero weights; several small

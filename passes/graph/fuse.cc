@@ -46,7 +46,7 @@ class Fuser {
         if (!only_used_inside(c, v) || !may_absorb(g_, c, v)) continue;
         const NodeId p = g_.value(v).def;
         const Strategy ps = g_.node(p).op->strategy;
-        if (ps == Strategy::contraction || ps == Strategy::window) c.root = p;
+        if (c.root == kNoNode && (ps == Strategy::contraction || ps == Strategy::window)) c.root = p;
         c.members.insert(p);
         taken_[static_cast<size_t>(p)] = true;
         grown = true;

@@ -105,9 +105,81 @@ static bool feeds_reduction(const Graph& g, ValueId v) {
   return std::any_of(users.begin(), users.end(), [&](NodeId n) { return !g.node(n).op->formula && !g.node(n).op->movement; });
 }
 
+static bool is_flat_convolution(const Graph& g, const Node& n) {
+  if (n.op->name != "Conv" || !n.attrs.flag("blocked_in") || !n.attrs.flag("blocked_out") || n.attrs.integer("group", 1) != 1) return false;
+  const Dims& w = g.value(n.in[1]).type.dims;
+  auto all = [&](std::string_view key, int64_t wanted) {
+    const std::vector<int64_t> v = n.attrs.integers(key);
+    return std::all_of(v.begin(), v.end(), [&](int64_t x) { return x == wanted; });
+  };
+  return w[2].is(1) && w[3].is(1) && all("strides", 1) && all("pads", 0) && n.attrs.string("auto_pad", "NOTSET") == "NOTSET";
+}
+
+// Do all uses of v lead to the root's first operand?
+static bool leads_to_root_input(const Graph& g, const Cluster& c, ValueId v) {
+  const auto& users = g.users(v);
+  return !users.empty() && std::all_of(users.begin(), users.end(), [&](NodeId n) {
+    if (n == c.root) return g.node(n).in[0] == v && std::count(g.node(n).in.begin(), g.node(n).in.end(), v) == 1;
+    return c.members.contains(n) && g.node(n).op->formula && leads_to_root_input(g, c, g.node(n).out[0]);
+  });
+}
+
+// Will v be computed by the kernel of a convolution or a window above it, on the way out?
+static bool ends_a_root(const Graph& g, ValueId v) {
+  const Node* n = g.def(v);
+  if (!n || g.use_count(v) != 1) return false;
+  if (is_root(*n)) return true;
+  return n->op->formula && std::any_of(n->in.begin(), n->in.end(), [&](ValueId in) { return in != kNoValue && same_dims(g, in, v) && ends_a_root(g, in); });
+}
+
+// f(x) → conv1x1: the tile's pixels pass through f on their way into scratch. BatchNorm and ReLU of DenseNet's Concat,
+// the scaling of squeeze-excite. Not when f can end the kernel that makes x, where it is free.
+static bool may_absorb_prologue(const Graph& g, const Cluster& c, const Node& p, ValueId v) {
+  const Node& root = g.node(c.root);
+  if (!is_flat_convolution(g, root) || !same_dims(g, v, root.in[0]) || g.value(v).type.dtype != DType::f32) return false;
+  for (ValueId in : p.in)
+    if (in != kNoValue && !same_dims(g, in, v) && g.value(in).type.rank() != 0 && g.value(in).type.rank() != 5) return false;
+  return is_cheap(p) && !ends_a_root(g, v);
+}
+
+static bool is_depthwise_convolution(const Graph& g, const Node& n) {
+  if (n.op->name != "Conv" || !n.attrs.flag("blocked_in") || !n.attrs.flag("blocked_out")) return false;
+  const Dims& w = g.value(n.in[1]).type.dims;
+  return n.attrs.integer("group", 1) > 1 && n.attrs.integer("group") == n.attrs.integer("out_channels") && w[1].is(1) && w[2].constant() * w[3].constant() <= 49;
+}
+
+// conv1x1 → f → depthwise: the first half of a MobileNet block. The wide tensor between the two stays in scratch, where
+// the kernel puts the window's padding around it; so its height and width have to be numbers, and f may only look at
+// the channel.
+static bool may_absorb_expansion(const Graph& g, const Cluster& c, ValueId v) {
+  const Node& root = g.node(c.root);
+  const Dims &in = g.value(root.in[0]).type.dims, &out = g.value(root.out[0]).type.dims;
+  if (!is_depthwise_convolution(g, root) || !same_dims(g, v, root.in[0])) return false;
+  if (!in[2].is_constant() || !in[3].is_constant() || !out[2].is_constant() || !out[3].is_constant()) return false;
+  for (;;) {
+    const Node* n = g.def(v);
+    if (!n || g.use_count(v) != 1 || g.value(v).type.dtype != DType::f32) return false;
+    if (is_root(*n)) return is_flat_convolution(g, *n);
+    if (!n->op->formula) return false;
+    ValueId above = kNoValue;
+    for (ValueId operand : n->in) {
+      if (operand == kNoValue) continue;
+      const Dims& d = g.value(operand).type.dims;
+      const bool of_channel = d.empty() || (d.size() == 5 && d[0].is(1) && d[2].is(1) && d[3].is(1));
+      if (same_dims(g, operand, v) && (!of_channel || !g.is_constant(operand)) && above == kNoValue)
+        above = operand;
+      else if (!of_channel || !g.is_constant(operand))
+        return false;
+    }
+    if (above == kNoValue) return false;
+    v = above;
+  }
+}
+
 // Pointwise producers: free into pointwise users; into a norm or reduction only when cheap, since those read their
 // operand in every one of their passes; never into windows (pooling reads k*k times) or a contraction's operands.
 static bool may_absorb_pointwise(const Graph& g, const Cluster& c, const Node& p, ValueId v) {
+  if (c.root != kNoNode && leads_to_root_input(g, c, v)) return may_absorb_prologue(g, c, p, v) || may_absorb_expansion(g, c, v);
   for (NodeId user : g.users(v)) {
     const Node& u = g.node(user);
     if (user == c.root) return false;
@@ -122,6 +194,8 @@ static bool may_absorb_pointwise(const Graph& g, const Cluster& c, const Node& p
     if (reads(p, g.node(c.root).in[0])) return false;
     return same_dims(g, v, c.output) || is_cheap(p);
   }
+  // A small operand (the gate of squeeze-excite) is computed once by the kernel above, not by every task of this one.
+  if (!same_dims(g, v, c.output) && !is_cheap(p) && ends_a_root(g, v)) return false;
   return true;
 }
 
@@ -145,6 +219,7 @@ bool may_absorb(const Graph& g, const Cluster& c, ValueId v) {
   if (sink.op->name == "Concat" || sink.op->name == "PackGemmB" || sink.op->name == "PackConvWeight") return false;
   if (c.members.size() >= 48) return false;  // expression trees stay small enough to compile quickly
   if (p.out.size() > 1 && !p.op->movement) return false;
+  if (is_root(p) && c.root != kNoNode) return leads_to_root_input(g, c, v) && may_absorb_expansion(g, c, v);
   if (is_root(p)) return may_absorb_root(g, c, v);
   if (p.op->formula) return may_absorb_pointwise(g, c, p, v);
   if (c.root != kNoNode) return false;

@@ -1,6 +1,8 @@
 // Convolutions at the edges of their tiles.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/unit/backend_lower/lowered_graph.h"
 
 namespace fcc::test {
@@ -59,6 +61,26 @@ TEST(Convolution, OpenSizes) {
   const Graph graph = g.finish({g.conv(y, 16, 1)});
   for (const auto& [a, b, c] : {std::tuple(1, 7, 7), std::tuple(2, 28, 61), std::tuple(1, 33, 2), std::tuple(3, 1, 1)})
     expect_lowered_right(graph, {{"N", a}, {"H", b}, {"W", c}});
+}
+
+// BatchNorm and ReLU of a Concat, and squeeze-excite's scaling, run inside of the 1x1 convolution that follows.
+TEST(Convolution, ComputesItsOperand) {
+  for (const SymExpr& n : {SymExpr(1), SymExpr::symbol("N")}) {
+    GraphMaker g;
+    const ValueId x = g.input({n, 32, 9, 8});
+    const ValueId a = g.conv(x, 48, 1), b = g.conv(x, 16, 3, conv_attrs({.pad = 1}));
+    const ValueId joined = g("Concat", {a, b, g("MaxPool", {a}, {{"kernel_shape", std::vector<int64_t>{1, 1}}})}, {{"axis", int64_t{1}}});
+    ValueId y = g("Mul", {joined, g.constant({112, 1, 1}, 0.4)});
+    y = g("Relu", {g("Add", {y, g.constant({112, 1, 1}, 0.2)})});
+    y = g("Relu", {g.conv(y, 64, 1)});
+    const ValueId gate = g("Sigmoid", {g.conv(g("Relu", {g.conv(g("GlobalAveragePool", {y}), 16, 1)}), 64, 1)});
+    const Graph graph = g.finish({g.conv(g("Mul", {y, gate}), 40, 1)});
+    expect_lowered_right(graph, {{"N", 3}});
+    const std::vector<std::string> kernels = kernels_of(optimized(graph));
+    EXPECT_TRUE(std::find(kernels.begin(), kernels.end(), "Mul+Add+Relu+Conv+Add+Relu") != kernels.end());
+    EXPECT_TRUE(std::find(kernels.begin(), kernels.end(), "Mul+Conv+Add") != kernels.end());
+    EXPECT_TRUE(std::find(kernels.begin(), kernels.end(), "Conv+Add+Sigmoid") != kernels.end());
+  }
 }
 
 // A short line must not make a short tile: its weights would be read once for seven pixels.

@@ -1,6 +1,8 @@
 // Depthwise convolution and pooling in the blocked layout, at the borders of the image and of their pixel groups.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/unit/backend_lower/lowered_graph.h"
 
 namespace fcc::test {
@@ -27,7 +29,8 @@ Graph window(const Shape& s, std::string_view op, const SymExpr& batch, const Sy
     if (op == "AveragePool") attrs.set("count_include_pad", int64_t{1});
     y = g(op, {x}, attrs);
   }
-  return g.finish({g.conv(y, 16, 1)});
+  // The second output keeps x in memory: a depthwise convolution is then a kernel of its own.
+  return g.finish({g.conv(y, 16, 1), g.conv(x, 16, 1)});
 }
 
 class Window : public testing::TestWithParam<Shape> {};
@@ -52,6 +55,25 @@ TEST(Window, OpenSizes) {
     const Graph open = window({16, 0, 0, 3, 2, 1}, op, n, h, w);
     for (const auto& [a, b, c] : {std::tuple(1, 7, 7), std::tuple(2, 9, 131), std::tuple(1, 1, 1)}) expect_lowered_right(open, {{"N", a}, {"H", b}, {"W", c}});
     expect_lowered_right(window({16, 0, 12, 3, 1, 1}, op, n, h, 12), {{"N", 2}, {"H", 5}});
+  }
+}
+
+// A 1x1 convolution and the depthwise one after it are one kernel: tiles of several short lines, strips, odd panels.
+TEST(Window, ExpansionAndDepthwiseTogether) {
+  struct Case {
+    SymExpr batch;
+    int64_t in, channels, h, w, kernel, stride, pad;
+  };
+  for (const Case& s : {Case{1, 16, 48, 7, 7, 3, 1, 1}, Case{SymExpr::symbol("N"), 32, 40, 9, 20, 5, 2, 2}, Case{2, 16, 96, 14, 14, 3, 2, 1}, Case{1, 24, 80, 5, 3, 5, 1, 2},
+                        Case{1, 16, 32, 40, 30, 3, 1, 1}, Case{1, 16, 64, 12, 17, 3, 2, 0}}) {
+    GraphMaker g;
+    const ValueId x = g.conv(g.input({s.batch, 16, s.h, s.w}), s.in, 1);
+    const ValueId wide = g("HardSwish", {g.conv(x, s.channels, 1)});
+    const ValueId y = g("Relu", {g.conv(wide, s.channels, s.kernel, {{"strides", std::vector<int64_t>{s.stride, s.stride}}, {"pads", std::vector<int64_t>(4, s.pad)}, {"group", s.channels}})});
+    const Graph graph = g.finish({g.conv(y, 16, 1)});
+    expect_lowered_right(graph, {{"N", 3}});
+    const std::vector<std::string> kernels = kernels_of(optimized(graph));
+    EXPECT_TRUE(std::find(kernels.begin(), kernels.end(), "Conv+Add+HardSwish+Conv+Add+Relu") != kernels.end());
   }
 }
 
