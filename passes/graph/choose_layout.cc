@@ -36,11 +36,30 @@ class LayoutChooser {
       g_.erase(id);
       changed_ = true;
     }
+    FCC_CHECKED(reshape_vectors());
     return changed_;
   }
 
  private:
   const TensorType& type(ValueId v) const { return g_.value(v).type; }
+
+  // One pixel of whole blocks, such as what a global pooling leaves, is the same in memory either way.
+  Status reshape_vectors() {
+    for (NodeId id : g_.order()) {
+      const Node n = g_.node(id);
+      if (n.op->name != "UnpackC16") continue;
+      const Dims out = type(n.out[0]).dims;
+      if (out.size() != 4 || !out[2].is(1) || !out[3].is(1) || !mod(out[1], kBlock).is(0)) continue;
+      g_.set_insert_point(id);
+      GraphBuilder b(g_, n.loc);
+      const ValueId y = b("Reshape", {n.in[0], b.ints({0, out[1].constant(), 1, 1})});  // 0: as many images as there are
+      g_.set_insert_point(kNoNode);
+      FCC_CHECKED(b.status());
+      g_.replace_uses(n.out[0], y);
+      g_.erase(id);
+    }
+    return {};
+  }
 
   ValueId choose(GraphBuilder& b, const Node& n) {
     if (n.out.size() != 1 || type(n.out[0]).dtype != DType::f32 || type(n.out[0]).rank() != 4) return kNoValue;
