@@ -26,9 +26,10 @@ struct Conv {
   int64_t kh = 1, kw = 1, sh = 1, sw = 1, dh = 1, dw = 1;
   SymExpr pad_top, pad_left;
   bool padded = false, blocked_in = false;
+  bool halves = false;  // two groups of eight channels a block; `groups` counts blocks then, `channels` is eight
   int64_t panel = 16, panels = 1;                    // panels per group
   int64_t pixel() const { return blocked_in ? kLane : 1; }             // floats between neighbouring columns
-  int64_t planes() const { return blocked_in ? channels / kLane : channels; }  // planes of x a group reads
+  int64_t planes() const { return halves ? 1 : blocked_in ? channels / kLane : channels; }  // planes of x a group reads
   int64_t panel_floats() const { return channels * kh * kw * panel; }
 };
 
@@ -102,7 +103,7 @@ class ConvNest {
 
   loop::Kernel run() {
     choose_lines();
-    tile_ = choose_tile(target_, conv_.panel, rows_);
+    tile_ = conv_.halves ? choose_half_tile(target_, rows_) : choose_tile(target_, conv_.panel, rows_);
     plan_tasks();
     build();
     kernel_.name = "conv_f32_" + std::to_string(conv_.kh) + "x" + std::to_string(conv_.kw) + (conv_.sh > 1 ? "s" + std::to_string(conv_.sh) : "") + "_" +
@@ -128,6 +129,8 @@ class ConvNest {
     c.kh = w[2].constant();
     c.kw = w[3].constant();
     c.panel = w[4].constant();
+    c.halves = c.groups > 1 && c.channels == kLane / 2;
+    if (c.halves) c.groups = w[0].constant();
     c.panels = w[0].constant() / c.groups;
     c.out_blocks = y[1].constant() / c.groups;
     c.batch = x[0], c.h = x[2], c.w = x[3], c.oh = y[2], c.ow = y[3];
@@ -160,7 +163,7 @@ class ConvNest {
   void choose_lines() {
     line_tile_ = 1;
     if (flat_ || !conv_.ow.is_constant() || !conv_.oh.is_constant()) return;
-    const int64_t most = most_rows(target_, conv_.panel), ow = std::max<int64_t>(1, conv_.ow.constant()), oh = conv_.oh.constant();
+    const int64_t most = conv_.halves ? choose_half_tile(target_, 64).rows : most_rows(target_, conv_.panel), ow = std::max<int64_t>(1, conv_.ow.constant()), oh = conv_.oh.constant();
     if (2 * ow > most || oh < 2) return;
     const int64_t groups = (oh + most / ow - 1) / (most / ow);
     line_tile_ = (oh + groups - 1) / groups;
@@ -331,6 +334,7 @@ class ConvNest {
       const int64_t taps = conv_.kh * conv_.kw;
       t.b_base = (group_ * conv_.panels + panel) * conv_.panel_floats() + half;
       t.a_row = loop::index(conv_.sw * px);
+      if (conv_.halves) t.a_base = t.a_base + half;
       if (line_tile_ > 1 && rows > conv_.ow.constant()) {
         t.line_rows = static_cast<int32_t>(conv_.ow.constant());
         t.a_line = loop::from_sym(line_stride * conv_.sh);
@@ -343,7 +347,7 @@ class ConvNest {
       t.block_var = block_;
       t.lane_var = lane_;
       t.acc_var = acc_var_;
-      t.epilogue = epilogue(row0 + loop::var(row_), line, panel, half / kLane);
+      t.epilogue = epilogue(row0 + loop::var(row_), line, panel, half);
       if (half == 0) prefetch(t, at);
       b.push_back(loop::contract(std::move(t)));
     }
@@ -369,7 +373,7 @@ class ConvNest {
     std::vector<loop::ContractTile::Reduction> r;
     const int64_t n = conv_.panel, px = conv_.pixel();
     r.push_back({loop::index(conv_.planes()), loop::from_sym(plane), loop::index((conv_.blocked_in ? kLane : 1) * taps * n), false});
-    if (conv_.blocked_in) r.push_back({loop::index(kLane), loop::index(1), loop::index(taps * n), false});
+    if (conv_.blocked_in) r.push_back({loop::index(std::min(conv_.channels, kLane)), loop::index(1), loop::index(taps * n), false});
     if (conv_.kh > 1) r.push_back({loop::index(conv_.kh), loop::from_sym(line * conv_.dh), loop::index(conv_.kw * n), false});
     if (conv_.kw > 1) r.push_back({loop::index(conv_.kw), loop::index(conv_.dw * px), loop::index(n), conv_.kw <= 3});
     return r;
@@ -382,7 +386,9 @@ class ConvNest {
     return graph_.inputs()[static_cast<size_t>(at)];
   }
 
-  loop::Block epilogue(Expr row, const Expr& line, const Expr& panel, int64_t first_block) {
+  loop::Block epilogue(Expr row, const Expr& line, const Expr& panel, int64_t first_column) {
+    const int64_t first_block = first_column / kLane;
+    const Expr lane = loop::var(lane_) + first_column % kLane;
     const int64_t per_panel = conv_.panel / kLane;
     const Expr in_group = panel * per_panel + loop::var(block_) + first_block;
     const Expr channel_block = group_ * conv_.out_blocks + in_group;
@@ -391,7 +397,7 @@ class ConvNest {
       down = line + loop::floordiv(loop::var(row_), loop::from_sym(conv_.ow));
       row = loop::mod(loop::var(row_), loop::from_sym(conv_.ow));
     }
-    const std::vector<Expr> index = flat_ ? std::vector<Expr>{image_, channel_block, row, loop::var(lane_)} : std::vector<Expr>{image_, channel_block, down, row, loop::var(lane_)};
+    const std::vector<Expr> index = flat_ ? std::vector<Expr>{image_, channel_block, row, lane} : std::vector<Expr>{image_, channel_block, down, row, lane};
     body_->clear_bindings();
     body_->bind(acc_, loop::var(acc_var_, DType::f32));
     const Expr value = body_->element(graph_.outputs[0], index);
@@ -434,7 +440,8 @@ bool is_direct_convolution(const Graph& body, NodeId root) {
   if (n.op->name != "Conv" || !n.attrs.flag("blocked") || !n.attrs.flag("blocked_out") || n.in.size() > 2) return false;
   const int64_t groups = n.attrs.integer("group", 1), k = n.attrs.integer("out_channels");
   const int64_t in_per_group = body.value(n.in[1]).type.dims[1].constant();
-  return groups == 1 || (in_per_group % kLane == 0 && (k / groups) % kLane == 0);
+  const bool halves = in_per_group == kLane / 2 && k / groups == kLane / 2 && n.attrs.integer("nr") == kLane && n.attrs.flag("blocked_in");
+  return groups == 1 || halves || (in_per_group % kLane == 0 && (k / groups) % kLane == 0);
 }
 
 loop::Kernel lower_convolution(const Graph& body, NodeId root, const Target& target, int64_t image_blocks) {

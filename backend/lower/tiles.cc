@@ -21,15 +21,15 @@ static TileShape largest_tile(const Target& t, int64_t panel) {
 
 int32_t most_rows(const Target& target, int64_t panel) { return largest_tile(target, panel).rows; }
 
-TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows) {
-  TileShape t = largest_tile(target, panel);
+// `most` rows, or fewer so that the tiles have equal heights: 64 rows are 13+13+13+13+12, not 4*14+8.
+static TileShape fit(const Target& target, TileShape t, const SymExpr& rows) {
   if (!rows.is_constant()) {
     t.rows = std::min(t.rows, target.isa == Isa::x86_64_v4 ? 12 : t.rows);  // 12 = 8 + 4: its remainders need few tiles
     return t;
   }
   const int64_t total = std::max<int64_t>(1, rows.constant());
   const int64_t tiles = (total + t.rows - 1) / t.rows;
-  t.rows = static_cast<int32_t>((total + tiles - 1) / tiles);  // equal heights: 64 rows are 13+13+13+13+12, not 4*14+8
+  t.rows = static_cast<int32_t>((total + tiles - 1) / tiles);
   return t;
 }
 
@@ -37,6 +37,19 @@ int32_t rows_that_stay_in_l1(const Target& target, int64_t row_bytes) {
   constexpr int64_t kWayBytes = 4096;  // 64 sets of 64 bytes: every L1 that is indexed within a page of 4 KiB
   const int64_t ways = std::max<int64_t>(1, target.l1_bytes / kWayBytes), sets = kWayBytes / std::gcd(kWayBytes, row_bytes);
   return static_cast<int32_t>(std::min<int64_t>(ways * sets, 64));
+}
+
+TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows) { return fit(target, largest_tile(target, panel), rows); }
+
+// One vector of 8 a row with AVX2 and AVX-512 (where 512 bits would multiply eight lanes by nothing), two of 4 else.
+TileShape choose_half_tile(const Target& target, const SymExpr& rows) {
+  switch (target.isa) {
+    case Isa::x86_64_v4: return fit(target, {14, 8}, rows);
+    case Isa::x86_64_v3:
+    case Isa::aarch64: return fit(target, {12, 8}, rows);
+    case Isa::x86_64_v2: return fit(target, {4, 8}, rows);
+  }
+  return {1, 8};
 }
 
 int32_t choose_k_split(const Target& target, int32_t rows, int32_t cols) {

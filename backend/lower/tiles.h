@@ -20,6 +20,8 @@ TileShape choose_tile(const Target& target, int64_t panel, const SymExpr& rows);
 // How many rows, `row_bytes` apart, a tile may read without throwing its own lines out of L1. A line holds 16 elements,
 // so it must survive 16 steps of K; rows a multiple of 4096 bytes apart all fall on one set.
 int32_t rows_that_stay_in_l1(const Target& target, int64_t row_bytes);
+// The same for tiles of eight columns.
+TileShape choose_half_tile(const Target& target, const SymExpr& rows);
 // Accumulator sets for a tile, so that at least 8 independent FMA chains hide the latency (4 cycles x 2 ports).
 int32_t choose_k_split(const Target& target, int32_t rows, int32_t cols);
 

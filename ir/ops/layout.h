@@ -9,8 +9,8 @@
 //   PackConvWeight  w[K,C/G,k...]    -> [blocks, C/G, k..., nr]           lanes past the channels are 0
 //   PackVector      v[C]             -> [n]                               zeros past C
 //
-// Blocks of PackConvWeight: with one group, and for depthwise weights (K == G, one input channel a group), channel k is
-// lane k%nr of block k/nr. Otherwise every group starts a block of its own: channel j of group g is lane j%nr of block
+// Blocks of PackConvWeight: with one group, for depthwise weights (K == G, one input channel a group), and when a block
+// holds two or more whole groups, channel k is lane k%nr of block k/nr. Otherwise every group starts a block of its own: channel j of group g is lane j%nr of block
 // g*ceil((K/G)/nr) + j/nr.
 #include "ir/op.h"
 
@@ -21,7 +21,8 @@ struct ConvPacking {
   bool depthwise = false;
 
   ConvPacking(int64_t out_channels, int64_t in_per_group, int64_t groups, int64_t nr);
-  bool contiguous() const { return groups == 1 || depthwise; }  // blocks cut the channels without regard to groups
+  // Blocks are cut without regard to groups, none of which lies in two blocks in part.
+  bool contiguous() const { return groups == 1 || depthwise || (out_channels > 0 && 2 * out_per_group() <= nr && nr % out_per_group() == 0); }
   int64_t out_per_group() const { return out_channels / groups; }
   int64_t blocks_per_group() const { return (out_per_group() + nr - 1) / nr; }
   int64_t blocks() const { return contiguous() ? (out_channels + nr - 1) / nr : groups * blocks_per_group(); }

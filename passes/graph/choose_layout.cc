@@ -127,6 +127,7 @@ class LayoutChooser {
       return true;
     }
     const int64_t in = w.in_per_group, out = w.out / w.group;
+    if (in == kBlock / 2 && out == kBlock / 2) return true;  // two groups a block, each a tile of eight columns
     int64_t join = 1;
     while (join <= w.group && ((in * join) % kBlock != 0 || (out * join) % kBlock != 0)) join *= 2;
     const int64_t groups = (w.group + join - 1) / join;  // the last may be filled up with groups of zeros

@@ -44,6 +44,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Shape{64, 16, 3, 3, 3, 1, 1},           // one tile
                     Shape{16, 96, 10, 30, 3, 1, 2, 1, 1, 2},  // dilated
                     Shape{32, 32, 8, 8, 3, 1, 1, 2},        // two groups of one block
+                    Shape{48, 48, 9, 14, 3, 1, 1, 6},       // groups of 8: two a block
+                    Shape{24, 24, 7, 7, 3, 2, 1, 3, 2},     // an odd number of them, two images
                     Shape{16, 80, 9, 11, 1},                // panels of one block, tiles of up to 28 rows
                     Shape{16, 144, 5, 7, 3, 1, 1},          // panels of three blocks
                     Shape{3, 24, 17, 19, 3, 2, 1}));        // a stem: plain input
