@@ -19,6 +19,7 @@
 #include <unordered_set>
 
 #include "backend/llvm/elf.h"
+#include "backend/llvm/kernel_cache.h"
 #include "backend/llvm/object.h"
 #include "backend/llvm/tables.h"
 #include "ir/base/check.h"
@@ -164,6 +165,7 @@ struct Job {
   std::string function;
   CompiledKernel result;
   double seconds = 0;
+  bool from_cache = false;
 };
 
 std::string identifier(const std::string& name) {
@@ -229,7 +231,21 @@ struct Plan {
 
 // ---- compiling --------------------------------------------------------------------------------------------------
 
-Status compile_all(std::vector<Job>& jobs, int threads) {
+Result<CompiledKernel> compile_or_find(Job& job, const KernelCache& cache) {
+  std::string key;
+  if (cache.on()) {
+    key = cache.key(*job.kernel, *job.target, job.symbols, job.faults, job.function);
+    if (std::optional<CompiledKernel> found = cache.find(key)) {
+      job.from_cache = true;
+      return std::move(*found);
+    }
+  }
+  FCC_TRY(CompiledKernel fresh, compile_kernel(*job.kernel, *job.target, job.symbols, job.faults, job.function));
+  if (cache.on()) cache.keep(key, fresh);
+  return fresh;
+}
+
+Status compile_all(std::vector<Job>& jobs, int threads, const KernelCache& cache) {
   std::atomic<size_t> next = 0;
   std::mutex mutex;
   std::exception_ptr thrown;
@@ -239,7 +255,7 @@ Status compile_all(std::vector<Job>& jobs, int threads) {
       Job& job = jobs[i];
       const auto start = Clock::now();
       try {
-        Result<CompiledKernel> r = compile_kernel(*job.kernel, *job.target, job.symbols, job.faults, job.function);
+        Result<CompiledKernel> r = compile_or_find(job, cache);
         if (r) job.result = std::move(*r);
         std::lock_guard lock(mutex);
         if (!r && !refused) refused = std::move(r).error();
@@ -257,6 +273,7 @@ Status compile_all(std::vector<Job>& jobs, int threads) {
   for (std::thread& t : pool) t.join();
   if (thrown) std::rethrow_exception(thrown);
   if (refused) return fail(std::move(*refused));
+  if (std::any_of(jobs.begin(), jobs.end(), [](const Job& j) { return !j.from_cache; })) cache.trim();
   return {};
 }
 
@@ -342,7 +359,7 @@ Status write_model(const ModelImage& image, const std::string& path, const Write
 
   auto start = Clock::now();
   Plan plan(image);
-  FCC_CHECKED(compile_all(plan.jobs, options.jobs));
+  FCC_CHECKED(compile_all(plan.jobs, options.jobs, KernelCache(options.cache_folder)));
   plan.take_scratch_sizes();
   FCC_TRY(File script, in_memory(layout_script(image.constants_bytes)));
   std::vector<std::string> arguments = linker_arguments(aarch64, script.path(), output.name());
@@ -371,7 +388,10 @@ Status write_model(const ModelImage& image, const std::string& path, const Write
     return cannot_write(path, errno_text());
   if (report) {
     *report = {code_bytes, compile_seconds, seconds_since(start), {}};
-    for (const Job& job : plan.jobs) report->kernel_seconds.push_back(job.seconds);
+    for (const Job& job : plan.jobs) {
+      report->kernel_seconds.push_back(job.seconds);
+      report->kernels_from_cache += job.from_cache;
+    }
   }
   return output.keep(file_mode());
 }

@@ -10,13 +10,15 @@
 namespace fcc {
 
 struct WriteOptions {
-  int jobs = 1;  // threads compiling kernels
+  int jobs = 1;              // threads compiling kernels
+  std::string cache_folder;  // of kernels compiled before (kernel_cache.h); "": none
 };
 
 struct WriteReport {
   int64_t code_bytes = 0;  // sum of the objects
   double compile_seconds = 0, link_seconds = 0;
   std::vector<double> kernel_seconds;  // of all variants, in order
+  int64_t kernels_from_cache = 0;
 };
 
 // Replaces the file at `path` at the end, or leaves what was there and says why.

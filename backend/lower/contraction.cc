@@ -42,6 +42,7 @@ class MatMulNest {
 
   loop::Kernel run() {
     tile_ = choose_tile(target_, shape_.panel, shape_.m);
+    if (!shape_.m.is_constant()) tile_.rows = most_rows(target_, shape_.panel);  // as the fixed twin: all heights exist
     if (shape_.k.is_constant()) tile_.rows = std::min(tile_.rows, rows_that_stay_in_l1(target_, shape_.k.constant() * 4));
     plan_tasks();
     plan_prefetch();

@@ -13,6 +13,7 @@ static constexpr EnvVar kTable[] = {
     {"FCC_VERIFY", "1: verify, print and parse back the program after every pass"},
     {"FCC_LOG", "1: print the choices made for each kernel on stderr"},
     {"FCC_MAX_ISA", "cap the instruction set, at compile time for --target host and at load: x86-64-v2, -v3 or -v4"},
+    {"XDG_CACHE_HOME", "folder of the user's caches: compiled kernels are kept in its folder fcc (default: ~/.cache)"},
     {"FCC_NUM_THREADS", "threads of the runtime's pool (default: affinity mask and cgroup quota)"},
 };
 

@@ -33,7 +33,7 @@ const std::string kDigits = FCC_SOURCE_DIR "/examples/digits/digits_mlp.onnx";
 class Cli : public testing::Test {
  protected:
   Outcome fcc(const std::string& arguments) {
-    const std::string command = fmt::format("cd '{0}' && '{1}' {2} > '{0}/.out' 2> '{0}/.err' < /dev/null",
+    const std::string command = fmt::format("cd '{0}' && XDG_CACHE_HOME='{0}/.cache' '{1}' {2} > '{0}/.out' 2> '{0}/.err' < /dev/null",
                                             folder.path(), FCC_COMMAND, arguments);
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), *read_text_file(path(".out")),
@@ -79,6 +79,16 @@ TEST_F(Cli, DescribesItself) {
   const Outcome man = fcc("--man");
   EXPECT_THAT(man.out, StartsWith(".TH FCC 1"));
   EXPECT_THAT(man.out, HasSubstr(".SH BENCH"));
+}
+
+TEST_F(Cli, CompilesTheSameFileFromItsCache) {
+  for (const char* arguments : {" -o never.so --no-cache", " -o first.so", " -o second.so"}) {
+    EXPECT_EQ(fcc(kDigits + arguments).status, 0);
+    EXPECT_EQ(fs::exists(path(".cache/fcc")), std::string(arguments).find("--no-cache") == std::string::npos);
+  }
+  EXPECT_FALSE(fs::is_empty(path(".cache/fcc")));
+  EXPECT_EQ(*read_text_file(path("first.so")), *read_text_file(path("never.so")));
+  EXPECT_EQ(*read_text_file(path("second.so")), *read_text_file(path("never.so")));
 }
 
 TEST_F(Cli, ReportsWrongUsageWithStatusTwo) {

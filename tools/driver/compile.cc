@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "backend/lower/lower.h"
+#include "backend/llvm/kernel_cache.h"
 #include "backend/llvm/link.h"
 #include "backend/llvm/object.h"
 #include "backend/schedule.h"
@@ -146,6 +147,7 @@ Result<CompileReport> compile_import(Import import, const std::string& output, c
   const auto start = Clock::now();
   WriteOptions w;
   w.jobs = options.jobs > 0 ? options.jobs : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  if (options.cache) w.cache_folder = user_cache_folder();
   FCC_CHECKED(write_model(lowered.image, output, w));
   report.stages.push_back({"codegen+link", seconds_since(start)});
   struct stat st {};

@@ -19,6 +19,7 @@ struct CompileOptions {
   bool verify = false;                          // verify, print and parse back after every pass
   bool winograd = true;
   int jobs = 0;                                 // 0: all cores
+  bool cache = false;                           // use and fill the user's cache of compiled kernels
   std::string dump_dir;                         // "": no dumps
   std::function<void(std::string_view stage, int done, int total)> progress;  // may be empty
 };

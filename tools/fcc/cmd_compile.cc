@@ -10,7 +10,7 @@ namespace {
 
 struct Options {
   std::string model, output;
-  bool time = false;
+  bool time = false, cache = true;
   CompileFlags flags;
 };
 
@@ -35,6 +35,7 @@ Result<ExitCode> compile(const Options& options) {
   if (std::filesystem::equivalent(options.model, output, ignored))
     throw UsageError("the output " + output + " is the model itself");
   CompileOptions compile_options = options.flags.options();
+  compile_options.cache = options.cache;
   ProgressLine progress;
   compile_options.progress = [&](std::string_view stage, int done, int total) {
     progress.show(total > 0 ? fmt::format("{} {}/{}", stage, done, total) : std::string(stage));
@@ -53,6 +54,8 @@ Action setup(CLI::App& app) {
   app.add_option("-o,--output", o->output, "the library to write; default: the model's name with .so, in this folder")
       ->type_name("FILE.so");
   o->flags.add(app);
+  app.add_flag("!--no-cache", o->cache,
+               "compile every kernel, without those kept in $XDG_CACHE_HOME/fcc or ~/.cache/fcc; the file is the same");
   app.add_flag("--time", o->time, "how long each stage took, on stderr");
   return [o] { return compile(*o); };
 }
