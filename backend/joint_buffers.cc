@@ -36,7 +36,7 @@ bool reads_parts(const Graph& body) {
   const NodeId root = find_root(body);
   if (root == kNoNode) return keeps_images_apart(body);
   const std::string_view s = body.node(root).op->name;
-  return s == "Conv" || s.ends_with("Pool");
+  return s == "Conv" || s == "WinogradConv" || s.ends_with("Pool");
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 namespace fcc {
 
 struct PassContext {
-  Target target;
+  Target target = Target::level(Isa::x86_64_v3);
   bool winograd = true;
   std::vector<std::string> notes;  // said to the user
 };

@@ -9,6 +9,7 @@
 #include "backend/lower/expansion.h"
 #include "backend/lower/generic.h"
 #include "backend/lower/recurrent.h"
+#include "backend/lower/winograd.h"
 #include "ir/op.h"
 
 namespace fcc::backend {
@@ -24,6 +25,7 @@ static loop::Kernel choose(const Graph& body, const Target& target, std::span<co
   const NodeId root = find_root(body);
   if (root != kNoNode && body.node(root).op->name == "MatMulPacked" && body.value(body.node(root).out[0]).type.dtype == DType::f32)
     return lower_matmul_packed(body, root, target);
+  if (root != kNoNode && is_winograd(body, root)) return lower_winograd(body, root, target);
   if (root != kNoNode && is_expansion(body)) return lower_expansion(body, target, blocks_of(body, body.node(root).in[0], image_blocks));
   if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target, blocks_of(body, body.node(root).in[0], image_blocks));
   if (root != kNoNode && is_depthwise(body, root)) return lower_depthwise(body, root, target);

@@ -3,6 +3,7 @@
 // UnpackC16 where one leaves.
 //
 //   Conv(x, w, b)       → Conv{blocked}(x', PackConvWeight(w)) + b'
+//                         WinogradConv{m}(x', PackWinogradWeight(w)) + b'   where ir/winograd_plan.h finds it cheaper
 //   f(UnpackC16(x'))    → UnpackC16(f'(x')) for pointwise f, pooling, Concat over channels, Resize
 //
 // A convolution with fewer than 16 input channels (a stem on 1 or 3) reads the plain tensor: padding 3 channels to 16
@@ -12,6 +13,7 @@
 #include <set>
 
 #include "ir/op.h"
+#include "ir/winograd_plan.h"
 #include "passes/manager.h"
 
 namespace fcc {
@@ -21,7 +23,7 @@ constexpr int64_t kBlock = 16;
 
 class LayoutChooser {
  public:
-  explicit LayoutChooser(Graph& g) : g_(g) {}
+  LayoutChooser(Graph& g, const PassContext& context) : g_(g), target_(context.target), winograd_(context.winograd) {}
 
   Result<bool> run() {
     for (NodeId id : g_.order()) {
@@ -99,13 +101,20 @@ class LayoutChooser {
     const bool blocked_in = channels >= kBlock || blocked_form(n.in[0]) != kNoValue || w.group > 1;
     if (!depthwise && !fit_groups(b, w, blocked_in)) return kNoValue;
     const int64_t out_per_group = w.out / w.group;
-    const int64_t nr = depthwise ? kBlock : panel_width(out_per_group);
-    const ValueId packed = b("PackConvWeight", {w.value}, {{"nr", nr}, {"group", w.group}});
+    const int64_t plain_nr = depthwise ? kBlock : panel_width(out_per_group), transformed_nr = out_per_group % 32 == 0 || out_per_group > 48 ? 32 : kBlock;
+    const int64_t m = blocked_in && !depthwise ? winograd_tile(n, w, transformed_nr) : 0, nr = m ? transformed_nr : plain_nr;
+    ValueId packed = kNoValue;
     Attrs attrs = n.attrs;
+    if (m) {
+      attrs.set("m", m);
+      packed = b("PackWinogradWeight", {w.value}, {{"nr", nr}, {"group", w.group}, {"m", m}});
+    } else {
+      packed = b("PackConvWeight", {w.value}, {{"nr", nr}, {"group", w.group}});
+    }
     for (const auto& [key, value] : std::initializer_list<std::pair<const char*, int64_t>>{
              {"blocked", 1}, {"blocked_in", blocked_in}, {"blocked_out", 1}, {"channels", w.in_per_group * w.group}, {"out_channels", w.out}, {"nr", nr}, {"group", w.group}})
       attrs.set(key, value);
-    ValueId y = b("Conv", {blocked_in ? pack(b, n.in[0]) : n.in[0], packed}, std::move(attrs));
+    ValueId y = b(m ? "WinogradConv" : "Conv", {blocked_in ? pack(b, n.in[0]) : n.in[0], packed}, std::move(attrs));
     if (n.in.size() > 2 && n.in[2] != kNoValue) y = b("Add", {y, per_channel(b, n.in[2], w.out)});
     return unpack(b, y, type(n.out[0]).dims[1]);
   }
@@ -115,6 +124,21 @@ class LayoutChooser {
   static int64_t panel_width(int64_t out) {
     const int64_t blocks = (out + kBlock - 1) / kBlock;
     return blocks == 1 ? kBlock : blocks % 2 != 0 && blocks % 3 == 0 ? 48 : 32;
+  }
+
+  // The output tile of Winograd's transform, or 0 for the direct method. An open extent counts as kGuessedExtent, an
+  // open batch as 1: there the transform gains least.
+  int64_t winograd_tile(const Node& n, const Weights& w, int64_t nr) const {
+    static const std::vector<int64_t> ones{1, 1};
+    const Dims &kernel = type(w.value).dims, &y = type(n.out[0]).dims;
+    if (!winograd_ || !kernel[2].is(3) || !kernel[3].is(3) || n.attrs.integers("strides", ones) != ones || n.attrs.integers("dilations", ones) != ones) return 0;
+    const int64_t out = w.out / w.group;
+    if (w.in_per_group % kBlock != 0 || (w.group > 1 && out % kBlock != 0)) return 0;
+    constexpr int64_t kGuessedExtent = 64;
+    auto guess = [](const SymExpr& e) { return std::max<int64_t>(1, e.evaluate([](std::string_view) { return kGuessedExtent; })); };
+    const WinogradShape shape{.batch = y[0].is_constant() ? std::max<int64_t>(1, y[0].constant()) : 1, .oh = guess(y[2]), .ow = guess(y[3]), .open = !type(n.out[0]).is_static(),
+                              .channels = w.in_per_group, .out_channels = (out + kBlock - 1) / kBlock * kBlock, .groups = w.group, .nr = nr};
+    return choose_winograd(shape, target_).m;
   }
 
   // Makes every group whole blocks of channels: one group's input channels are padded with zero weights; several small
@@ -250,11 +274,13 @@ class LayoutChooser {
   }
 
   Graph& g_;
+  const Target& target_;
+  bool winograd_;
   bool changed_ = false;
 };
 
 }  // namespace
 
-Result<bool> choose_layout(Graph& g, PassContext&) { return LayoutChooser(g).run(); }
+Result<bool> choose_layout(Graph& g, PassContext& context) { return LayoutChooser(g, context).run(); }
 
 }  // namespace fcc

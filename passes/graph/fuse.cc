@@ -26,6 +26,7 @@ class Fuser {
       for (ValueId v : results) {
         if (g_.use_count(v) == 0 && !g_.value(v).observed) continue;
         clusters.push_back(grow(n, v));
+        if (pools_pairs(g_, g_.node(n))) pool_at_end(clusters);
       }
     }
     std::reverse(clusters.begin(), clusters.end());
@@ -54,6 +55,22 @@ class Fuser {
       }
     }
     return c;
+  }
+
+  // pool2x2(f(WinogradConv(x))) → one kernel: output tiles have even edges and hold whole windows. The last cluster is the
+  // pool alone; its producer is grown now, and the two join when it turns out to be one of these.
+  void pool_at_end(std::vector<Cluster>& clusters) {
+    Cluster& pool = clusters.back();
+    const ValueId v = g_.node(pool.sink).in[0];
+    const NodeId p = g_.value(v).def;
+    if (p == kNoNode || taken_[static_cast<size_t>(p)] || g_.value(v).observed || g_.node(p).out.size() > 1 || !needs_kernel(g_.node(p)) || !only_used_inside(pool, v)) return;
+    Cluster producer = grow(p, v);
+    if (producer.root == kNoNode || g_.node(producer.root).op->name != "WinogradConv") {
+      clusters.push_back(std::move(producer));
+      return;
+    }
+    pool.root = producer.root;
+    pool.members.merge(producer.members);
   }
 
   // Operands of the cluster made by nodes that are free to join, latest first.

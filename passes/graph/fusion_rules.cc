@@ -13,6 +13,15 @@ bool is_view(const Node& n) {
   return s == "Reshape" || s == "Flatten" || s == "Squeeze" || s == "Unsqueeze" || s == "Identity";
 }
 
+bool pools_pairs(const Graph& g, const Node& n) {
+  if ((n.op->name != "MaxPool" && n.op->name != "AveragePool") || n.out.size() != 1 || !n.attrs.flag("blocked")) return false;
+  static const std::vector<int64_t> twos{2, 2}, ones{1, 1}, none{0, 0, 0, 0};
+  if (n.attrs.integers("kernel_shape") != twos || n.attrs.integers("strides", ones) != twos || n.attrs.integers("dilations", ones) != ones) return false;
+  if (n.attrs.integers("pads", none) != none || n.attrs.string("auto_pad", "NOTSET").starts_with("SAME")) return false;
+  const Dims &x = g.value(n.in[0]).type.dims, &y = g.value(n.out[0]).type.dims;
+  return y[2] == floordiv(x[2], 2) && y[3] == floordiv(x[3], 2);
+}
+
 bool needs_kernel(const Node& n) { return n.op->strategy != Strategy::kernel && !is_view(n); }
 
 static bool is_root(const Node& n) { return n.op->strategy == Strategy::contraction || n.op->strategy == Strategy::window; }
@@ -216,7 +225,7 @@ bool may_absorb(const Graph& g, const Cluster& c, ValueId v) {
   const Node& p = *g.def(v);
   if (!needs_kernel(p) || p.op->strategy == Strategy::none || p.op->name == "Concat") return false;
   const Node& sink = g.node(c.sink);
-  if (sink.op->name == "Concat" || sink.op->name == "PackGemmB" || sink.op->name == "PackConvWeight") return false;
+  if (sink.op->name == "Concat" || sink.op->name == "PackGemmB" || sink.op->name == "PackConvWeight" || sink.op->name == "PackWinogradWeight") return false;
   if (c.members.size() >= 48) return false;  // expression trees stay small enough to compile quickly
   if (p.out.size() > 1 && !p.op->movement) return false;
   if (is_root(p) && c.root != kNoNode) return leads_to_root_input(g, c, v) && may_absorb_expansion(g, c, v);

@@ -21,6 +21,9 @@ struct Cluster {
   NodeId root = kNoNode;  // its contraction or window node
 };
 
+// A maximum or average over 2x2 windows that neither overlap nor hang over the border, in the blocked layout.
+bool pools_pairs(const Graph& g, const Node& n);
+
 // May the producer of v, all of whose uses are inside the cluster, join it?
 bool may_absorb(const Graph& g, const Cluster& c, ValueId v);
 

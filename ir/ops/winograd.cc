@@ -1,0 +1,324 @@
+// PackWinogradWeight, WinogradConv. The rules are in winograd.h.
+#include "ir/ops/winograd.h"
+
+#include <algorithm>
+
+#include "ir/ops/conv_geometry.h"
+#include "ir/ops/shape.h"
+
+namespace fcc {
+
+using loop::Expr;
+using loop::ReduceOp;
+using Index = std::span<const Expr>;
+
+namespace {
+
+// Coefficients of the product of (x - p) over all points but the one left out (-1: none), lowest degree first.
+std::vector<double> product_without(std::span<const double> points, int64_t left_out) {
+  std::vector<double> c{1};
+  for (int64_t j = 0; j < static_cast<int64_t>(points.size()); ++j) {
+    if (j == left_out) continue;
+    c.insert(c.begin(), 0.0);
+    for (size_t i = 0; i + 1 < c.size(); ++i) c[i] -= points[static_cast<size_t>(j)] * c[i + 1];
+  }
+  return c;
+}
+
+WinogradMatrices make_matrices(std::span<const double> points) {
+  WinogradMatrices w;
+  const auto finite = static_cast<int64_t>(points.size());
+  w.alpha = finite + 1;
+  w.m = w.alpha - 2;
+  std::array<double, WinogradMatrices::kMaxAlpha> f{};
+  for (int64_t k = 0; k < w.alpha; ++k) {
+    const bool infinity = k == finite;
+    const auto row = static_cast<size_t>(k);
+    const std::vector<double> b = product_without(points, infinity ? -1 : k);
+    std::copy(b.begin(), b.end(), w.bt[row].begin());
+    double power = 1;
+    f[row] = 1;
+    for (int64_t j = 0; j < finite && !infinity; ++j)
+      if (j != k) f[row] *= points[row] - points[static_cast<size_t>(j)];
+    for (int64_t i = 0; i < w.m; ++i, power *= infinity ? 0 : points[row])
+      w.at[static_cast<size_t>(i)][row] = infinity ? i == w.m - 1 : power;
+    power = 1;
+    for (size_t i = 0; i < 3; ++i, power *= infinity ? 0 : points[row])
+      w.g[row][i] = infinity ? i == 2 : power / f[row];
+  }
+  // Points 0, 1, -1 and infinity come first and last: w(0), w(1) - w(-1), w(infinity) give the coefficients.
+  w.recover[0][0] = f[0];
+  w.recover[1][1] = f[1] / 2;
+  w.recover[1][2] = -f[2] / 2;
+  w.recover[2][static_cast<size_t>(finite)] = 1;
+  return w;
+}
+
+}  // namespace
+
+const WinogradMatrices& winograd_matrices(int64_t m) {
+  static constexpr double kPoints4[] = {0, 1, -1, 0.5, -2}, kPoints2[] = {0, 1, -1};
+  static const WinogradMatrices four = make_matrices(kPoints4), two = make_matrices(kPoints2);
+  FCC_CHECK(m == 2 || m == 4, "F({},3)", m);
+  return m == 4 ? four : two;
+}
+
+ConvPacking winograd_packing(const Attrs& attrs, int64_t in_per_group) {
+  return {attrs.integer("out_channels"), in_per_group, attrs.integer("group", 1), attrs.integer("nr")};
+}
+
+namespace {
+
+Status check_m(InferContext& c) {
+  const int64_t m = c.attrs.integer("m");
+  if (m == 2 || m == 4) return {};
+  return c.fail("m is " + std::to_string(m), "there are F(2,3) and F(4,3)");
+}
+
+// ---- PackWinogradWeight -------------------------------------------------------------------------------------
+
+ConvPacking weight_packing(const Attrs& attrs, const Dims& w) {
+  return {w[0].constant(), w[1].constant(), attrs.integer("group", 1), attrs.integer("nr")};
+}
+
+Status infer_pack(InferContext& c) {
+  FCC_CHECKED(check_m(c));
+  const Dims& w = c.dims(0);
+  if (w.size() != 4 || !c.type(0).is_static() || !w[2].is(3) || !w[3].is(3) || !is_float(c.dtype(0)))
+    return c.fail("the weight must be [K,C,3,3] with known extents");
+  const int64_t group = c.attrs.integer("group", 1), nr = c.attrs.integer("nr"), alpha = c.attrs.integer("m") + 2;
+  if (group < 1 || w[0].constant() % group != 0 || nr < 1)
+    return c.fail(w[0].text() + " output channels cannot be split into " + std::to_string(group) + " groups");
+  const int64_t blocks = weight_packing(c.attrs, w).blocks();
+  c.set(0, c.dtype(0), {alpha * alpha, blocks, w[1], nr});
+  return {};
+}
+
+// U[i][j] of one block and input channel for nr output channels at a time: t = G w, then t G^T, in double.
+void transform_weights(const WinogradMatrices& f, const double* w, double* u, int64_t nr) {
+  std::vector<double> t(static_cast<size_t>(f.alpha * 3 * nr));
+  for (int64_t i = 0; i < f.alpha; ++i)
+    for (int64_t b = 0; b < 3; ++b) {
+      const auto& g = f.g[static_cast<size_t>(i)];
+      double* to = t.data() + (i * 3 + b) * nr;
+      for (int64_t l = 0; l < nr; ++l)
+        to[l] = g[0] * w[b * nr + l] + g[1] * w[(3 + b) * nr + l] + g[2] * w[(6 + b) * nr + l];
+    }
+  for (int64_t i = 0; i < f.alpha; ++i)
+    for (int64_t j = 0; j < f.alpha; ++j) {
+      const auto& g = f.g[static_cast<size_t>(j)];
+      const double* from = t.data() + i * 3 * nr;
+      double* to = u + (i * f.alpha + j) * nr;
+      for (int64_t l = 0; l < nr; ++l) to[l] = g[0] * from[l] + g[1] * from[nr + l] + g[2] * from[2 * nr + l];
+    }
+}
+
+void eval_pack(EvalContext& c) {
+  if (c.out[0].empty()) return;
+  const WinogradMatrices& f = winograd_matrices(c.attrs.integer("m"));
+  const std::vector<int64_t>& s = c.in[0]->shape();
+  const ConvPacking p = weight_packing(c.attrs, c.in[0]->type().dims);
+  const int64_t channels = s[1], positions = f.alpha * f.alpha, blocks = p.blocks();
+  std::vector<std::vector<int64_t>> members(static_cast<size_t>(blocks),
+                                            std::vector<int64_t>(static_cast<size_t>(p.nr), -1));
+  for (int64_t k = 0; k < s[0]; ++k) members[static_cast<size_t>(p.block(k))][static_cast<size_t>(p.lane(k))] = k;
+  const bool plain = c.in[0]->dtype() == DType::f32;
+  const std::span<const float> from = plain ? c.in[0]->as<float>() : std::span<const float>();
+  const std::span<float> to = plain ? c.out[0].as<float>() : std::span<float>();
+  std::vector<double> w(static_cast<size_t>(9 * p.nr)), u(static_cast<size_t>(positions * p.nr));
+  for (int64_t block = 0; block < blocks; ++block)
+    for (int64_t ci = 0; ci < channels; ++ci) {
+      for (int64_t l = 0; l < p.nr; ++l) {
+        const int64_t k = members[static_cast<size_t>(block)][static_cast<size_t>(l)], at = (k * channels + ci) * 9;
+        for (int64_t tap = 0; tap < 9; ++tap)
+          w[static_cast<size_t>(tap * p.nr + l)] = k < 0   ? 0
+                                                   : plain ? from[static_cast<size_t>(at + tap)]
+                                                           : c.in[0]->get_double(at + tap);
+      }
+      transform_weights(f, w.data(), u.data(), p.nr);
+      for (int64_t i = 0; i < positions; ++i)
+        for (int64_t l = 0; l < p.nr; ++l) {
+          const int64_t at = ((i * blocks + block) * channels + ci) * p.nr + l;
+          const double value = u[static_cast<size_t>(i * p.nr + l)];
+          plain ? void(to[static_cast<size_t>(at)] = static_cast<float>(value)) : c.out[0].set_double(at, value);
+        }
+    }
+}
+
+// A coefficient that depends on an index: a chain of selections.
+Expr coefficient(const Expr& at, DType t, int64_t n, const std::function<double(int64_t)>& value) {
+  Expr e = loop::constant(t, value(n - 1));
+  for (int64_t i = n - 1; i-- > 0;) e = loop::select(loop::eq(at, loop::index(i)), loop::constant(t, value(i)), e);
+  return e;
+}
+
+Expr define_pack(DefineContext& c, size_t, Index index) {
+  const WinogradMatrices& f = winograd_matrices(c.attrs->integer("m"));
+  const ConvPacking p = weight_packing(*c.attrs, c.dims(0));
+  const DType t = loop::compute_type(c.dtype(0));
+  const Expr i = floordiv(index[0], loop::index(f.alpha)), j = mod(index[0], loop::index(f.alpha));
+  const Expr per_group = loop::index(p.contiguous() ? p.blocks() : p.blocks_per_group());
+  const int64_t channels_per_group = p.contiguous() ? p.out_channels : p.out_per_group();
+  const Expr in_group = mod(index[1], per_group) * p.nr + index[3];
+  const Expr k = floordiv(index[1], per_group) * channels_per_group + in_group;
+  const bool ragged = channels_per_group % p.nr != 0;
+  auto weight = [&](int64_t a, int64_t b) {
+    const std::vector<Expr> at{k, index[2], loop::index(a), loop::index(b)};
+    return ragged ? c.in_guarded(0, at, loop::lt(in_group, loop::index(channels_per_group)), loop::constant(t, 0))
+                  : c.in(0, at);
+  };
+  auto g = [&](const Expr& row, int64_t tap) {
+    return coefficient(row, t, f.alpha,
+                       [&](int64_t r) { return f.g[static_cast<size_t>(r)][static_cast<size_t>(tap)]; });
+  };
+  Expr sum;
+  for (int64_t b = 0; b < 3; ++b) {
+    Expr column;
+    for (int64_t a = 0; a < 3; ++a) {
+      const Expr term = g(i, a) * weight(a, b);
+      column = column ? column + term : term;
+    }
+    sum = sum ? sum + g(j, b) * column : g(j, b) * column;
+  }
+  return sum;
+}
+
+// ---- WinogradConv -------------------------------------------------------------------------------------------
+
+constexpr int64_t kKernel[] = {3, 3};
+
+Status infer_conv(InferContext& c) {
+  FCC_CHECKED(check_m(c));
+  const Dims &x = c.dims(0), &u = c.dims(1);
+  const int64_t alpha = c.attrs.integer("m") + 2;
+  if (x.size() != 5 || !x[4].is(kChannelBlock)) return c.fail("x is not blocked", "x is [N,ceil(C/16),H,W,16]");
+  if (u.size() != 4 || !c.type(1).is_static() || !u[0].is(alpha * alpha) || !u[3].is(c.attrs.integer("nr")))
+    return c.fail("the weight is not that of PackWinogradWeight", "the weight is [alpha*alpha,blocks,C/group,nr]");
+  if (c.dtype(0) != c.dtype(1) || !is_float(c.dtype(0))) return c.fail("x and weight differ in type");
+  const int64_t groups = c.attrs.integer("group", 1), channels = c.attrs.integer("channels");
+  if (groups < 1 || u[2].constant() * groups != channels ||
+      (x[1].is_constant() && !x[1].is((channels + kChannelBlock - 1) / kChannelBlock)))
+    return c.fail("the weight wants " + u[2].text() + " channels in each of " + std::to_string(groups) +
+                  " groups, x has " + std::to_string(channels));
+  if (!u[1].is(winograd_packing(c.attrs, u[2].constant()).blocks()))
+    return c.fail("the weight has " + u[1].text() + " blocks");
+  const std::vector<SymExpr> in{x[2], x[3]};
+  FCC_TRY(Window w, infer_window(c, in, kKernel));
+  for (const WindowAxis& a : w)
+    if (a.stride != 1 || a.dilation != 1)
+      return c.fail("a stride or dilation above 1", "Winograd's transform wants both to be 1");
+  c.set(0, c.dtype(0),
+        {x[0], ceildiv(c.attrs.integer("out_channels"), kChannelBlock), w[0].out, w[1].out, kChannelBlock});
+  return {};
+}
+
+Attrs conv_attrs(const Attrs& from) {
+  Attrs attrs;
+  for (std::string_view name : {"auto_pad", "pads", "group", "channels", "out_channels", "nr"})
+    if (from.has(name)) attrs.set(name, *from.find(name));
+  for (std::string_view name : {"blocked", "blocked_in", "blocked_out"}) attrs.set(name, int64_t{1});
+  return attrs;
+}
+
+// The plain weights, packed as PackConvWeight does: exact but for one rounding of each transformed weight.
+Tensor recovered_weights(const Tensor& u, const WinogradMatrices& f) {
+  const int64_t blocks = u.shape()[1], channels = u.shape()[2], nr = u.shape()[3], plane = blocks * channels * nr;
+  Tensor w(DType::f64, {blocks, channels, 3, 3, nr});
+  const std::span<double> to = w.as<double>();
+  const bool plain = u.dtype() == DType::f32;
+  const std::span<const float> from = plain ? u.as<float>() : std::span<const float>();
+  for (int64_t bc = 0; bc < blocks * channels; ++bc)
+    for (int64_t tap = 0; tap < 9; ++tap)
+      for (int64_t i = 0; i < f.alpha; ++i)
+        for (int64_t j = 0; j < f.alpha; ++j) {
+          const double r = f.recover[static_cast<size_t>(tap / 3)][static_cast<size_t>(i)] *
+                           f.recover[static_cast<size_t>(tap % 3)][static_cast<size_t>(j)];
+          if (r == 0) continue;
+          for (int64_t l = 0; l < nr; ++l) {
+            const int64_t at = (i * f.alpha + j) * plane + bc * nr + l;
+            to[static_cast<size_t>((bc * 9 + tap) * nr + l)] +=
+                r * (plain ? from[static_cast<size_t>(at)] : u.get_double(at));
+          }
+        }
+  return w;
+}
+
+void eval_conv(EvalContext& c) {
+  if (c.out[0].empty()) return;
+  const Tensor weights = recovered_weights(*c.in[1], winograd_matrices(c.attrs.integer("m")));
+  const Attrs attrs = conv_attrs(c.attrs);
+  EvalContext plain{.op = op("Conv"), .attrs = attrs, .body = nullptr, .in = {c.in[0], &weights}, .out = {c.out[0]}};
+  plain.op.eval(plain);
+}
+
+Expr define_conv(DefineContext& c, size_t, Index index) {
+  const WinogradMatrices& f = winograd_matrices(c.attrs->integer("m"));
+  const Dims &x = c.dims(0), &u = c.dims(1);
+  const int64_t in_per_group = u[2].constant(), groups = c.attrs->integer("group", 1);
+  const ConvPacking p = winograd_packing(*c.attrs, in_per_group);
+  const std::vector<SymExpr> in{x[2], x[3]};
+  Result<Window> w = window_of(*c.attrs, in, kKernel);
+  FCC_CHECK(w, "{}", w.error().what);
+  const DType t = loop::compute_type(c.dtype(0));
+  const Expr k = loop::min(index[1] * kChannelBlock + index[4], loop::index(p.out_channels - 1));
+  const Expr block = p.block(k), lane = p.lane(k);
+  const Expr group = groups == 1 ? loop::index(0) : floordiv(k, loop::index(p.out_per_group()));
+  auto weight = [&](const Expr& ci, size_t a, size_t b) {
+    Expr sum;
+    for (int64_t i = 0; i < f.alpha; ++i)
+      for (int64_t j = 0; j < f.alpha; ++j) {
+        const double r = f.recover[a][static_cast<size_t>(i)] * f.recover[b][static_cast<size_t>(j)];
+        if (r == 0) continue;
+        const std::vector<Expr> at{loop::index(i * f.alpha + j), block, ci, lane};
+        const Expr term = c.in(1, at) * loop::constant(t, r);
+        sum = sum ? sum + term : term;
+      }
+    return sum;
+  };
+  return c.reduce(ReduceOp::add, "c", loop::index(in_per_group), [&](Expr ci) {
+    const Expr channel = group * in_per_group + ci;
+    const std::vector<Expr> lead{index[0], floordiv(channel, loop::index(kChannelBlock))},
+        trail{mod(channel, loop::index(kChannelBlock))};
+    Expr sum;
+    for (int64_t a = 0; a < 3; ++a)
+      for (int64_t b = 0; b < 3; ++b) {
+        const std::vector<Expr> from{window_position((*w)[0], index[2], loop::index(a)),
+                                     window_position((*w)[1], index[3], loop::index(b))};
+        const Expr term = window_load(c, 0, *w, lead, from, trail, loop::constant(t, 0)) *
+                          weight(ci, static_cast<size_t>(a), static_cast<size_t>(b));
+        sum = sum ? sum + term : term;
+      }
+    return sum;
+  });
+}
+
+}  // namespace
+
+void register_winograd(Registry& r) {
+  r.add({.name = "PackWinogradWeight",
+         .doc = "G w G^T of a 3x3 convolution weight, in panels of nr output channels",
+         .attrs = {{"m", AttrType::integer, true}, {"nr", AttrType::integer, true}, {"group", AttrType::integer}},
+         .in = {1, 1},
+         .out = {1, 1},
+         .infer = infer_pack,
+         .eval = eval_pack,
+         .define = define_pack,
+         .no_grad = "passes make it after gradients are taken"});
+  std::vector<AttrSpec> attrs{{"m", AttrType::integer, true},    {"auto_pad", AttrType::string},
+                              {"dilations", AttrType::integers}, {"kernel_shape", AttrType::integers},
+                              {"pads", AttrType::integers},      {"strides", AttrType::integers}};
+  for (std::string_view name : {"group", "blocked", "blocked_in", "blocked_out", "channels", "out_channels", "nr"})
+    attrs.push_back({name, AttrType::integer});
+  r.add({.name = "WinogradConv",
+         .doc = "3x3 convolution of stride 1 over blocked channels by transformed weights",
+         .attrs = attrs,
+         .in = {2, 2},
+         .out = {1, 1},
+         .strategy = Strategy::window,
+         .infer = infer_conv,
+         .eval = eval_conv,
+         .define = define_conv,
+         .no_grad = "passes make it after gradients are taken"});
+}
+
+}  // namespace fcc
