@@ -2,7 +2,7 @@
 // What a gradient rule (OpDef::grad) is written with: the node's operands, results and the gradients of its results
 // as terms, arithmetic on terms that adds nodes to the graph, and the movements that undo a broadcast. It lives in ir
 // because rules stand beside the formulas of their operators; which nodes are visited, and how contributions are
-// summed, is decided in passes/graph/grad.h.
+// summed, is decided in ir/differentiate.h.
 //
 // A rule reads like mathematics, and computes only what is asked for:
 //   b.give(0, [&] { return b.dy() * b.in(1); });      // d(x0 x1)/d x0; summed over the axes along which x0 was

@@ -3,6 +3,7 @@
 #include "backend/lower/attention.h"
 #include "backend/lower/concat.h"
 #include "backend/lower/contraction.h"
+#include "backend/lower/conv_weight_grad.h"
 #include "backend/lower/convolution.h"
 #include "backend/lower/depthwise.h"
 #include "backend/lower/epilogue.h"
@@ -32,6 +33,7 @@ static loop::Kernel choose(const Graph& body, const Target& target, std::span<co
   if (is_attention(body)) return lower_attention(body, target);
   if (is_recurrent(body)) return lower_recurrent(body, target);
   if (root != kNoNode && is_blocked_pooling(body, root)) return lower_depthwise(body, root, target);
+  if (is_conv_weight_grad(body)) return lower_conv_weight_grad(body, target);
   if (is_concat(body)) return lower_concat(body);
   return lower_generic(body, target);
 }

@@ -319,7 +319,8 @@ void Importer::step(const NodeProto& node) {
   if (const Function* f = functions_.find(node)) return call(*f, node, in);
   if (domain_of(node.domain()).empty() && node.op_type() == "Constant") return import_constant(node);
   if (domain_of(node.domain()).empty() && node.op_type() == "If") return import_if(node, in.empty() ? kNoValue : in[0]);
-  if (Status s = import_node(node, std::move(in)); !s) {
+  const bool gradient = node.domain() == kTrainingDomain && node.op_type() == "Gradient";
+  if (Status s = gradient ? import_gradient(node, in) : import_node(node, std::move(in)); !s) {
     Diagnostic d = std::move(s).error();
     if (d.hint.empty())
       d.hint = fmt::format("what it takes: https://onnx.ai/onnx/operators/onnx__{}.html", printable(node.op_type()));

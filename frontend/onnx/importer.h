@@ -54,6 +54,7 @@ class Importer {
   void finish_frame();
   void import_constant(const onnx::NodeProto& node);
   void import_if(const onnx::NodeProto& node, ValueId condition);
+  Status import_gradient(const onnx::NodeProto& node, const std::vector<ValueId>& in);
   void call(const Function& function, const onnx::NodeProto& node, const std::vector<ValueId>& in);
   Status import_node(const onnx::NodeProto& node, std::vector<ValueId> in);
   void bind_results(const onnx::NodeProto& node, const std::vector<ValueId>& results);

@@ -43,7 +43,7 @@ Refusal refuse_domain(std::string_view domain) {
   if (domain == "com.microsoft")
     return {"operators of ONNX Runtime (com.microsoft) are not supported",
             "give the model as exported, before ONNX Runtime's optimizer"};
-  if (domain == "ai.onnx.preview.training")
+  if (domain == kTrainingDomain)
     return {"ONNX's preview of training operators is not supported", "compile the training step with: fcc train"};
   return {fmt::format("the model defines no such function, and the domain {} is unknown", quoted(domain)),
           "export without custom operators"};
@@ -52,6 +52,7 @@ Refusal refuse_domain(std::string_view domain) {
 }  // namespace
 
 std::optional<Refusal> refusal(std::string_view domain, std::string_view op, int64_t opset) {
+  if (domain == kTrainingDomain && op == "Gradient") return std::nullopt;
   if (!domain_of(domain).empty()) return refuse_domain(domain);
   const OnnxOp* known = find_onnx_op(op);
   if (!known) {

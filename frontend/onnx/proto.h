@@ -27,6 +27,7 @@ int64_t onnx_dtype_bits(int64_t number);
 inline std::string_view domain_of(std::string_view d) {
   return d == "ai.onnx" ? std::string_view() : d;
 }
+inline constexpr std::string_view kTrainingDomain = "ai.onnx.preview.training";
 // "Relu", "com.microsoft.FusedMatMul"
 inline std::string full_op_name(std::string_view domain, std::string_view op) {
   return domain_of(domain).empty() ? std::string(op) : std::string(domain) + "." + std::string(op);

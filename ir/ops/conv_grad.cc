@@ -31,14 +31,15 @@ struct ConvGradients {
 
 // ---- ConvWeightGrad -----------------------------------------------------------------------------------------
 // dw[k,c,t] = sum over n and o of dy[n,k,o] x[n, g C/G + c, o stride - pad + t dilation], for a weight of the extents
-// `weight`, [K,C/G,t...]; g is the group of k. Attributes as those of Conv, but only the pads before.
+// `weight`, [K,C/G,t...]; g is the group of k. Attributes as those of Conv, but only the pads before. With blocked=1 dy is
+// [N,ceil(K/16),H,W,16], and with blocked_in=1 so is x; lanes past the channels are never used.
 
 Window geometry(const Attrs& attrs, const Dims& x, const Dims& dy) {
   const Ints weight = attrs.integers("weight"), ones(weight.size() - 2, 1);
   const Ints strides = attrs.integers("strides", ones), dilations = attrs.integers("dilations", ones);
   const Dims pads = attrs.dims("pads");
   Window w;
-  for (size_t d = 0; d + 2 < weight.size(); ++d) {
+  for (size_t d = 0; d + 2 < weight.size(); ++d) {  // the lanes of a blocked operand come last
     WindowAxis a{.in = x[2 + d], .out = dy[2 + d], .kernel = weight[2 + d], .stride = strides[d], .dilation = dilations[d]};
     if (!pads.empty()) a.pad_begin = pads[d];
     a.pad_end = max((a.out - 1) * a.stride + a.span() - a.in - a.pad_begin, 0);
@@ -50,11 +51,14 @@ Window geometry(const Attrs& attrs, const Dims& x, const Dims& dy) {
 Status infer_conv_weight_grad(InferContext& c) {
   const Ints weight = c.attrs.integers("weight");
   const auto rank = static_cast<int64_t>(weight.size());
-  if (rank < 3 || rank > 5 || c.rank(0) != rank || c.rank(1) != rank) return c.fail("x, dy and the weight need one rank from 3 to 5");
+  const bool blocked = c.attrs.flag("blocked"), blocked_in = blocked && c.attrs.flag("blocked_in");
+  if (rank < 3 || rank > 5 || c.rank(0) != rank + blocked_in || c.rank(1) != rank + blocked)
+    return c.fail("x, dy and the weight need one rank from 3 to 5");
   if (c.dtype(0) != c.dtype(1) || !is_float(c.dtype(0))) return c.fail("x and dy need one floating-point type");
   const int64_t group = c.attrs.integer("group", 1);
   if (group < 1 || weight[0] % group != 0) return c.fail("the channels cannot be split into " + std::to_string(group) + " groups");
-  for (const auto& [have, want] : {std::pair{c.dims(0)[1], weight[1] * group}, {c.dims(1)[1], weight[0]}}) {
+  const auto blocks = [](int64_t channels, bool yes) { return yes ? (channels + kChannelBlock - 1) / kChannelBlock : channels; };
+  for (const auto& [have, want] : {std::pair{c.dims(0)[1], blocks(weight[1] * group, blocked_in)}, {c.dims(1)[1], blocks(weight[0], blocked)}}) {
     if (have.is_constant() && !have.is(want)) return c.fail("has " + have.text() + " channels, the weight wants " + std::to_string(want));
     assume_equal(c, have, want);
   }
@@ -62,12 +66,26 @@ Status infer_conv_weight_grad(InferContext& c) {
   return {};
 }
 
+// The elements as a plain [N,C,...] tensor.
+std::vector<double> plain(const Tensor& t, bool blocked, int64_t channels) {
+  if (!blocked) return t.to_doubles();
+  const int64_t n = t.shape()[0], blocks = t.shape()[1], size = product(std::span(t.shape()).subspan(2)) / kChannelBlock;
+  std::vector<double> v;
+  for (int64_t i = 0; i < n * channels; ++i)
+    for (int64_t p = 0; p < size; ++p) {
+      const int64_t channel = i % channels, block = i / channels * blocks + channel / kChannelBlock;
+      v.push_back(t.get_double((block * size + p) * kChannelBlock + channel % kChannelBlock));
+    }
+  return v;
+}
+
 void eval_conv_weight_grad(EvalContext& c) {
   const Ints weight = c.attrs.integers("weight");
   const PlainWindow w = plain_window(geometry(c.attrs, c.in[0]->type().dims, c.in[1]->type().dims));
   const int64_t batch = c.in[0]->shape()[0], group = c.attrs.integer("group", 1), channels = weight[1] * group;
   const int64_t in_size = w[0].in * w[1].in * w[2].in, out_size = w[0].out * w[1].out * w[2].out;
-  const std::vector<double> x = c.in[0]->to_doubles(), dy = c.in[1]->to_doubles();
+  const bool blocked = c.attrs.flag("blocked");
+  const std::vector<double> x = plain(*c.in[0], blocked && c.attrs.flag("blocked_in"), channels), dy = plain(*c.in[1], blocked, weight[0]);
   const auto pixels = [&](const double* from, const double* with, int64_t kd, int64_t kh, int64_t kw) {
     const int64_t taps[] = {kd, kh, kw};
     int64_t first[3], shift[3];
@@ -104,6 +122,7 @@ Expr define_conv_weight_grad(DefineContext& c, size_t, Index index) {
   const Ints weight = c.attrs->integers("weight");
   const int64_t group = c.attrs->integer("group", 1);
   const Window w = geometry(*c.attrs, c.dims(0), c.dims(1));
+  const bool blocked = c.attrs->flag("blocked"), blocked_in = blocked && c.attrs->flag("blocked_in");
   const Expr zero = loop::constant(loop::compute_type(c.dtype(0)), 0);
   const Expr channel = group == 1 ? index[1] : floordiv(index[0], loop::index(weight[0] / group)) * weight[1] + index[1];
   std::vector<Expr> at;
@@ -115,17 +134,21 @@ Expr define_conv_weight_grad(DefineContext& c, size_t, Index index) {
         at.pop_back();
         return e;
       });
-    std::vector<Expr> from, to{n, index[0]};
+    const Expr lanes = loop::index(kChannelBlock);
+    std::vector<Expr> from, to{n, blocked ? floordiv(index[0], lanes) : index[0]}, trail;
     for (size_t a = 0; a < w.size(); ++a) from.push_back(window_position(w[a], at[a], index[2 + a]));
     to.insert(to.end(), at.begin(), at.end());
-    const Expr lead[] = {n, channel};
-    return window_load(c, 0, w, lead, from, {}, zero) * c.in(1, to);
+    if (blocked) to.push_back(mod(index[0], lanes));
+    if (blocked_in) trail.push_back(mod(channel, lanes));
+    const Expr lead[] = {n, blocked_in ? floordiv(channel, lanes) : channel};
+    return window_load(c, 0, w, lead, from, trail, zero) * c.in(1, to);
   };
   return c.reduce(ReduceOp::add, "n", c.dim(1, 0), [&](Expr n) { return over(n, 0); });
 }
 
 // It is bilinear, as Conv is: with G the gradient of dw, that of dy is Conv(x, G) and that of x ConvTranspose(dy, G).
 Result<std::vector<ValueId>> grad_conv_weight_grad(GradBuilder& b, const Node& n, std::span<const ValueId>) {
+  if (n.attrs.flag("blocked")) return b.fail("has no gradient in the blocked layout");
   const Window w = geometry(n.attrs, b.dims(0), b.dims(1));
   const ConvGradients g{b, w, n.attrs.integer("group", 1), b.dy()};
   b.give(0, [&] { return g.of_input(b.in(1)); });
@@ -287,6 +310,8 @@ void register_conv_grad(Registry& r) {
   r.add({.name = "ConvWeightGrad",
          .doc = "the gradient of a convolution's weight from x and dy",
          .attrs = {{"weight", AttrType::integers, true},
+                   {"blocked", AttrType::integer},
+                   {"blocked_in", AttrType::integer},
                    {"dilations", AttrType::integers},
                    {"group", AttrType::integer},
                    {"pads", AttrType::dims},

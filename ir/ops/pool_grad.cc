@@ -1,4 +1,4 @@
-// Gradients of pooling. Position i of the operand belongs to the windows of several results o, o stride - pad +
+// Gradients of pooling, also in the blocked layout (blocked=1: every operand is [N,ceil(C/16),H,W,16]). Position i of the operand belongs to the windows of several results o, o stride - pad +
 // k dilation = i; both operators here go from i back to those.
 #include <algorithm>
 #include <cmath>
@@ -18,8 +18,10 @@ using Index = std::span<const Expr>;
 using Gradients = Result<std::vector<ValueId>>;
 using Dy = std::span<const ValueId>;
 
+std::span<const SymExpr> spatial(const Attrs& attrs, const Dims& x) { return std::span(x).subspan(2, x.size() - 2 - attrs.flag("blocked")); }
+
 Window geometry(const Attrs& attrs, const Dims& x) {
-  auto w = window_of(attrs, std::span(x).subspan(2), attrs.integers("kernel_shape"));
+  auto w = window_of(attrs, spatial(attrs, x), attrs.integers("kernel_shape"));
   FCC_CHECK(w, "{}", w.error().what);
   return *std::move(w);
 }
@@ -60,15 +62,17 @@ Expr sum_over_windows(DefineContext& c, const Window& w, Index position, const s
   return nest(0);
 }
 
-std::vector<Expr> result_index(Index index, const Covering& at) {
+// The index with other spatial positions; lanes stay.
+std::vector<Expr> moved(Index index, Index positions) {
   std::vector<Expr> i(index.begin(), index.begin() + 2);
-  i.insert(i.end(), at.result.begin(), at.result.end());
+  i.insert(i.end(), positions.begin(), positions.end());
+  i.insert(i.end(), index.begin() + 2 + static_cast<int64_t>(positions.size()), index.end());
   return i;
 }
 
 // For oracles: visit(flat result position, flat operand position, rank of the tap) for all that lie inside.
 template <class Visit>
-void for_each_tap(const PlainWindow& w, int64_t outer, Visit visit) {
+void for_each_tap(const PlainWindow& w, int64_t outer, int64_t lanes, Visit visit) {
   int64_t flat = 0;
   for (int64_t n = 0; n < outer; ++n)
     for (int64_t d = 0; d < w[0].out; ++d)
@@ -83,14 +87,15 @@ void for_each_tap(const PlainWindow& w, int64_t outer, Visit visit) {
               inside = inside && i >= 0 && i < w[a].in;
               at = at * w[a].in + i;
             }
-            if (inside) visit(flat, at, k);
+            for (int64_t lane = 0; inside && lane < lanes; ++lane) visit(flat * lanes + lane, at * lanes + lane, k);
           }
 }
 
 // ---- MaxPoolGrad(x, y, dy): dy where x is the first of its window to equal y ------------------------------------
 
 Status infer_max_pool_grad(InferContext& c) {
-  FCC_TRY(const Window w, infer_window(c, std::span(c.dims(0)).subspan(2), c.attrs.integers("kernel_shape")));
+  if (c.rank(0) < 3 + c.attrs.flag("blocked")) return c.fail("x has too few axes");
+  FCC_TRY(const Window w, infer_window(c, spatial(c.attrs, c.dims(0)), c.attrs.integers("kernel_shape")));
   if (c.rank(1) != c.rank(0) || c.rank(2) != c.rank(0)) return c.fail("x, y and dy need one rank");
   for (size_t d = 0; d < w.size(); ++d) assume_equal(c, w[d].out, c.dims(2)[2 + d]);
   c.set(0, c.type(0));
@@ -99,11 +104,12 @@ Status infer_max_pool_grad(InferContext& c) {
 
 void eval_max_pool_grad(EvalContext& c) {
   const Tensor &x = *c.in[0], &y = *c.in[1], &dy = *c.in[2];
-  int64_t last = -1;
-  for_each_tap(plain_window(geometry(c.attrs, x.type().dims)), x.shape()[0] * x.shape()[1], [&](int64_t o, int64_t i, int64_t) {
+  std::vector<bool> found(static_cast<size_t>(y.elements()), false);
+  const int64_t lanes = c.attrs.flag("blocked") ? kChannelBlock : 1;
+  for_each_tap(plain_window(geometry(c.attrs, x.type().dims)), x.shape()[0] * x.shape()[1], lanes, [&](int64_t o, int64_t i, int64_t) {
     const double e = x.get_double(i);
-    if (last == o || !(e == y.get_double(o) || std::isnan(e))) return;
-    last = o;
+    if (found[static_cast<size_t>(o)] || !(e == y.get_double(o) || std::isnan(e))) return;
+    found[static_cast<size_t>(o)] = true;
     c.out[0].set_double(i, c.out[0].get_double(i) + dy.get_double(o));
   });
 }
@@ -116,17 +122,15 @@ Expr define_max_pool_grad(DefineContext& c, size_t, Index index) {
     for (size_t d = 0; d < w.size(); ++d) r = r * w[d].kernel + taps[d];
     return r;
   };
-  return sum_over_windows(c, w, index.subspan(2), [&](const Covering& at) {
-    const std::vector<Expr> o = result_index(index, at);
+  return sum_over_windows(c, w, index.subspan(2, w.size()), [&](const Covering& at) {
+    const std::vector<Expr> o = moved(index, at.result);
     const Expr y = c.in_guarded(1, o, at.guard, zero), mine = rank(at.tap);
     const Expr earlier = reduce_window(c, ReduceOp::logical_or, w, [&](Index taps) {
       std::vector<Expr> from;
       for (size_t d = 0; d < w.size(); ++d) from.push_back(window_position(w[d], at.result[d], taps[d]));
       Expr inside = at.guard;
       for (size_t d = 0; d < w.size(); ++d) inside = loop::both(inside, in_range(from[d], loop::from_sym(w[d].in)));
-      std::vector<Expr> there(index.begin(), index.begin() + 2);
-      there.insert(there.end(), from.begin(), from.end());
-      const Expr e = c.in_guarded(0, there, inside, zero);
+      const Expr e = c.in_guarded(0, moved(index, from), inside, zero);
       const Expr hit = loop::binary(BinaryOp::logical_or, loop::eq(e, y), loop::unary(UnaryOp::is_nan, e));
       return loop::both(loop::both(inside, hit), loop::lt(rank(taps), mine));
     });
@@ -139,8 +143,8 @@ Expr define_max_pool_grad(DefineContext& c, size_t, Index index) {
 
 Status infer_average_pool_grad(InferContext& c) {
   const Dims dims = c.attrs.dims("dims");
-  if (c.rank(0) != static_cast<int64_t>(dims.size()) || c.rank(0) < 3) return c.fail("dims and dy need one rank");
-  FCC_TRY(const Window w, infer_window(c, std::span(dims).subspan(2), c.attrs.integers("kernel_shape")));
+  if (c.rank(0) != static_cast<int64_t>(dims.size()) || c.rank(0) < 3 + c.attrs.flag("blocked")) return c.fail("dims and dy need one rank");
+  FCC_TRY(const Window w, infer_window(c, spatial(c.attrs, dims), c.attrs.integers("kernel_shape")));
   for (size_t d = 0; d < w.size(); ++d) assume_equal(c, w[d].out, c.dims(0)[2 + d]);
   c.set(0, c.dtype(0), dims);
   return {};
@@ -149,11 +153,11 @@ Status infer_average_pool_grad(InferContext& c) {
 void eval_average_pool_grad(EvalContext& c) {
   const Tensor& dy = *c.in[0];
   const PlainWindow w = plain_window(geometry(c.attrs, c.out[0].type().dims));
-  const int64_t outer = dy.shape()[0] * dy.shape()[1], size = w[0].out * w[1].out * w[2].out;
+  const int64_t outer = dy.shape()[0] * dy.shape()[1], size = w[0].out * w[1].out * w[2].out, lanes = c.attrs.flag("blocked") ? kChannelBlock : 1;
   std::vector<double> count(static_cast<size_t>(dy.elements()), 1);
   if (!c.attrs.flag("sum") && c.attrs.flag("count_include_pad")) {
     for (int64_t o = 0; o < dy.elements(); ++o) {
-      const int64_t at[] = {o % size / (w[1].out * w[2].out), o / w[2].out % w[1].out, o % w[2].out};
+      const int64_t pixel = o / lanes % size, at[] = {pixel / (w[1].out * w[2].out), pixel / w[2].out % w[1].out, pixel % w[2].out};
       for (size_t a = 0; a < 3; ++a) {
         int64_t inside = 0;
         for (int64_t k = 0; k < w[a].kernel; ++k)
@@ -163,9 +167,9 @@ void eval_average_pool_grad(EvalContext& c) {
     }
   } else if (!c.attrs.flag("sum")) {
     std::fill(count.begin(), count.end(), 0);
-    for_each_tap(w, outer, [&](int64_t o, int64_t, int64_t) { ++count[static_cast<size_t>(o)]; });
+    for_each_tap(w, outer, lanes, [&](int64_t o, int64_t, int64_t) { ++count[static_cast<size_t>(o)]; });
   }
-  for_each_tap(w, outer, [&](int64_t o, int64_t i, int64_t) {
+  for_each_tap(w, outer, lanes, [&](int64_t o, int64_t i, int64_t) {
     c.out[0].set_double(i, c.out[0].get_double(i) + dy.get_double(o) / count[static_cast<size_t>(o)]);
   });
 }
@@ -173,8 +177,8 @@ void eval_average_pool_grad(EvalContext& c) {
 Expr define_average_pool_grad(DefineContext& c, size_t, Index index) {
   const Window w = geometry(*c.attrs, c.attrs->dims("dims"));
   const Expr zero = loop::constant(loop::compute_type(c.dtype(0)), 0);
-  return sum_over_windows(c, w, index.subspan(2), [&](const Covering& at) {
-    const Expr d = c.in_guarded(0, result_index(index, at), at.guard, zero);
+  return sum_over_windows(c, w, index.subspan(2, w.size()), [&](const Covering& at) {
+    const Expr d = c.in_guarded(0, moved(index, at.result), at.guard, zero);
     if (c.attrs->flag("sum")) return d;
     Expr count = loop::index(1);
     for (size_t a = 0; a < w.size(); ++a) count = count * window_count(w[a], at.result[a], c.attrs->flag("count_include_pad"));
@@ -262,7 +266,8 @@ void register_pool_grad(Registry& r) {
                                      {"dilations", AttrType::integers},
                                      {"kernel_shape", AttrType::integers, true},
                                      {"pads", AttrType::integers},
-                                     {"strides", AttrType::integers}};
+                                     {"strides", AttrType::integers},
+                                     {"blocked", AttrType::integer}};
   std::vector<AttrSpec> average = window;
   average.insert(average.end(), {{"count_include_pad", AttrType::integer}, {"sum", AttrType::integer}, {"dims", AttrType::dims, true}});
   r.add({.name = "MaxPoolGrad",

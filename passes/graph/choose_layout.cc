@@ -1,10 +1,11 @@
-// Which values live in the blocked layout NCHW16c. Every 2-D convolution by constant weights runs blocked; operators
-// between convolutions follow, so that inside of a CNN no reorder remains: PackC16 stands where a plain tensor enters,
-// UnpackC16 where one leaves.
+// Which values live in the blocked layout NCHW16c. Every 2-D convolution runs blocked; weights that are trained are packed
+// when the step runs, all others while compiling. Operators between convolutions follow, so that inside of a CNN no
+// reorder remains: PackC16 stands where a plain tensor enters, UnpackC16 where one leaves.
 //
 //   Conv(x, w, b)       → Conv{blocked}(x', PackConvWeight(w)) + b'
 //                         WinogradConv{m}(x', PackWinogradWeight(w)) + b'   where ir/winograd_plan.h finds it cheaper
-//   f(UnpackC16(x'))    → UnpackC16(f'(x')) for pointwise f, pooling, Concat over channels, Resize
+//   f(UnpackC16(x'))    → UnpackC16(f'(x')) for pointwise f, pooling, Concat over channels, Resize, sums over pixels
+//   ConvWeightGrad, MaxPoolGrad, AveragePoolGrad: on packed operands, as their forward operators
 //
 // A convolution with fewer than 16 input channels (a stem on 1 or 3) reads the plain tensor: padding 3 channels to 16
 // would cost five times the arithmetic. Lanes past the channels hold finite junk: operators that could make it infinite
@@ -64,12 +65,19 @@ class LayoutChooser {
   }
 
   ValueId choose(GraphBuilder& b, const Node& n) {
-    if (n.out.size() != 1 || type(n.out[0]).dtype != DType::f32 || type(n.out[0]).rank() != 4) return kNoValue;
+    if (n.out.size() != 1) return kNoValue;
+    if (reduces_pixels(n)) return reduction(b, n);
+    if (type(n.out[0]).rank() != 4 || n.in.empty()) return kNoValue;
+    const bool condition = type(n.out[0]).dtype == DType::boolean && n.op->formula;  // of a Where in a backward pass
+    if (type(n.out[0]).dtype != DType::f32 && !condition) return kNoValue;
     if (n.op->name == "Conv") return convolution(b, n);
+    if (n.op->name == "ConvWeightGrad") return weight_gradient(b, n);
     if (n.in.empty() || std::none_of(n.in.begin(), n.in.end(), [&](ValueId v) { return blocked_form(v) != kNoValue; })) return kNoValue;
     if (n.op->formula) return pointwise(b, n);
     const std::string_view s = n.op->name;
     if (s == "MaxPool" || s == "AveragePool" || s == "GlobalAveragePool" || s == "GlobalMaxPool") return pooling(b, n);
+    if (s == "MaxPoolGrad" || s == "AveragePoolGrad") return pooling_gradient(b, n);
+    if (s == "Expand") return expand(b, n);
     if (s == "Concat") return concat(b, n);
     if (s == "Resize") return resize(b, n);
     return kNoValue;
@@ -93,16 +101,17 @@ class LayoutChooser {
   };
 
   ValueId convolution(GraphBuilder& b, const Node& n) {
-    if (!g_.is_constant(n.in[1]) || type(n.in[1]).rank() != 4 || !type(n.in[0]).dims[1].is_constant()) return kNoValue;
+    if (!type(n.in[1]).is_static() || type(n.in[1]).rank() != 4 || !type(n.in[0]).dims[1].is_constant()) return kNoValue;
     const int64_t channels = type(n.in[0]).dims[1].constant();
     Weights w{n.in[1], n.attrs.integer("group", 1), type(n.in[1]).dims[1].constant(), type(n.in[1]).dims[0].constant()};
-    if (channels == 0 || w.out == 0 || g_.value(w.value).data.empty()) return kNoValue;
+    if (channels == 0 || w.out == 0 || type(w.value).elements().is(0)) return kNoValue;
     const bool depthwise = w.group == channels && w.group == w.out && w.group > 1;
     const bool blocked_in = channels >= kBlock || blocked_form(n.in[0]) != kNoValue || w.group > 1;
     if (!depthwise && !fit_groups(b, w, blocked_in)) return kNoValue;
     const int64_t out_per_group = w.out / w.group;
     const int64_t plain_nr = depthwise ? kBlock : panel_width(out_per_group), transformed_nr = out_per_group % 32 == 0 || out_per_group > 48 ? 32 : kBlock;
-    const int64_t m = blocked_in && !depthwise ? winograd_tile(n, w, transformed_nr) : 0, nr = m ? transformed_nr : plain_nr;
+    const bool known = g_.is_constant(w.value);  // trained weights would have to be transformed in every step
+    const int64_t m = known && blocked_in && !depthwise ? winograd_tile(n, w, transformed_nr) : 0, nr = m ? transformed_nr : plain_nr;
     ValueId packed = kNoValue;
     Attrs attrs = n.attrs;
     if (m) {
@@ -153,6 +162,7 @@ class LayoutChooser {
     const int64_t in = w.in_per_group, out = w.out / w.group;
     if (in == kBlock / 2 && out == kBlock / 2) return true;  // two groups a block, each a tile of eight columns
     int64_t join = 1;
+    if (!g_.is_constant(w.value) && (in % kBlock != 0 || out % kBlock != 0)) return false;
     while (join <= w.group && ((in * join) % kBlock != 0 || (out * join) % kBlock != 0)) join *= 2;
     const int64_t groups = (w.group + join - 1) / join;  // the last may be filled up with groups of zeros
     auto blocks = [](int64_t channels) { return (channels + kBlock - 1) / kBlock; };
@@ -163,6 +173,7 @@ class LayoutChooser {
   }
 
   ValueId padded_inputs(GraphBuilder& b, const Weights& w, int64_t padded) {
+    if (!g_.is_constant(w.value)) return b("Pad", {w.value, b.ints({0, 0, 0, 0, 0, padded - w.in_per_group, 0, 0})});
     const Tensor& from = g_.value(w.value).data;
     const std::vector<int64_t>& s = from.shape();
     Tensor to(from.dtype(), {s[0], padded, s[2], s[3]});
@@ -213,6 +224,7 @@ class LayoutChooser {
   bool can_block(ValueId v, const Dims& out) const {
     const Dims& d = type(v).dims;
     if (type(v).elements().is(1)) return true;
+    if (type(v).dtype == DType::boolean && blocked_form(v) != kNoValue) return true;
     if (type(v).dtype != DType::f32 || d.size() < 3 || d.size() > 4) return false;
     const SymExpr& channels = d[d.size() - 3];
     return channels == out[1];
@@ -234,6 +246,59 @@ class LayoutChooser {
     Attrs attrs = n.attrs;
     attrs.set("blocked", int64_t{1});
     return unpack(b, b(n.op->name, {blocked_form(n.in[0])}, std::move(attrs)), type(n.in[0]).dims[1]);
+  }
+
+  // ---- backward operators
+  ValueId weight_gradient(GraphBuilder& b, const Node& n) {
+    const Dims x = type(n.in[0]).dims, dy = type(n.in[1]).dims;  // copies
+    const auto fixed = [](const Dims& d) { return std::all_of(d.begin() + 1, d.end(), [](const SymExpr& e) { return e.is_constant() && !e.is(0); }); };
+    if (type(n.in[0]).dtype != DType::f32 || n.attrs.integer("group", 1) != 1 || !fixed(x) || !fixed(dy) || n.in[0] == n.in[1]) return kNoValue;
+    for (const SymExpr& pad : n.attrs.dims("pads"))
+      if (!pad.is_constant()) return kNoValue;
+    const bool blocked_in = x[1].constant() >= kBlock || blocked_form(n.in[0]) != kNoValue;
+    Attrs attrs = n.attrs;
+    attrs.set("blocked", int64_t{1});
+    attrs.set("blocked_in", int64_t{blocked_in});
+    return b("ConvWeightGrad", {blocked_in ? pack(b, n.in[0]) : n.in[0], pack(b, n.in[1])}, std::move(attrs));
+  }
+
+  ValueId pooling_gradient(GraphBuilder& b, const Node& n) {
+    const Dims out = type(n.out[0]).dims;
+    if (!out[1].is_constant()) return kNoValue;
+    Attrs attrs = n.attrs;
+    attrs.set("blocked", int64_t{1});
+    if (attrs.has("dims")) attrs.set("dims", Dims{out[0], ceildiv(out[1], kBlock), out[2], out[3], kBlock});
+    std::vector<ValueId> in;
+    for (ValueId v : n.in) in.push_back(pack(b, v));
+    return unpack(b, b(n.op->name, std::move(in), std::move(attrs)), out[1]);
+  }
+
+  // One value a channel spread over the pixels.
+  ValueId expand(GraphBuilder& b, const Node& n) {
+    const Dims in = type(n.in[0]).dims, out = type(n.out[0]).dims;
+    if (in.size() != 4 || in[1] != out[1] || !out[1].is_constant()) return kNoValue;
+    return unpack(b, b("Expand", {blocked_form(n.in[0]), b.dims({out[0], ceildiv(out[1], kBlock), out[2], out[3], kBlock})}), out[1]);
+  }
+
+  // A sum or mean over images or pixels of a blocked tensor, not over channels.
+  bool reduces_pixels(const Node& n) const {
+    if (n.op->name != "ReduceSum" && n.op->name != "ReduceMean") return false;
+    if (n.in.size() < 2 || blocked_form(n.in[0]) == kNoValue || type(n.in[0]).rank() != 4) return false;
+    const auto& axes = g_.value(n.in[1]).content;
+    if (!axes || !axes->is_constant() || axes->elements.empty() || !type(n.in[0]).dims[1].is_constant()) return false;
+    for (int64_t a : axes->constants())
+      if (a == 1 || a == -3) return false;
+    return true;
+  }
+
+  ValueId reduction(GraphBuilder& b, const Node& n) {
+    const Dims out = type(n.out[0]).dims;
+    std::vector<int64_t> axes = g_.value(n.in[1]).content->constants();
+    for (int64_t& a : axes) a += a < 0 ? 4 : 0;
+    const SymExpr channels = type(n.in[0]).dims[1];
+    const ValueId sum = b(n.op->name, {blocked_form(n.in[0]), b.ints(axes)}, {{"keepdims", int64_t{1}}});
+    const ValueId y = unpack(b, sum, channels);
+    return n.attrs.flag("keepdims", true) ? y : b("Reshape", {y, b.dims(out)});
   }
 
   ValueId concat(GraphBuilder& b, const Node& n) {

@@ -1,5 +1,5 @@
-// ConvTranspose{stride s}(x, W, b) → crop(DepthToSpace{s}(Conv(x, W', b'))): for constant weights, two spatial axes with
-// one stride, no groups and no dilation. Position s q + r of the result sees x at q - t through W at r + s t only, so that
+// ConvTranspose{stride s}(x, W, b) → crop(DepthToSpace{s}(Conv(x, W', b'))): for two spatial axes with one stride, no groups
+// and no dilation; weights that are trained are rearranged by nodes. Position s q + r of the result sees x at q - t through W at r + s t only, so that
 // the s*s remainders r become channels of a convolution with a kernel of ceil(k / s): no multiplication by a zero that
 // was inserted, and the convolution takes the fast path. With k a multiple of s nothing is computed twice or for nothing.
 // A stride of 1 needs no DepthToSpace: it is a convolution by the mirrored weight.
@@ -48,6 +48,17 @@ Tensor phase_weight(const Tensor& w, const Axis& h, const Axis& v) {
   return result;
 }
 
+// The same by nodes: W padded to [C, K, taps s, taps s], its taps turned round, its remainders brought to the channels.
+ValueId phase_weight(Graph& g, GraphBuilder& b, ValueId w, const Axis& h, const Axis& v) {
+  const std::vector<int64_t> shape = g.value(w).type.extents();
+  const int64_t s = h.stride, in = shape[0], out = shape[1];
+  const ValueId padded = b("Pad", {w, b.ints({0, 0, 0, 0, 0, 0, h.taps * s - h.kernel, v.taps * s - v.kernel})});
+  const ValueId split = b("Reshape", {padded, b.ints({in, out, h.taps, s, v.taps, s})});
+  const ValueId turned = b("Slice", {split, b.ints({-1, -1}), b.ints({-h.taps - 1, -v.taps - 1}), b.ints({2, 4}), b.ints({-1, -1})});
+  const ValueId phases = b("Transpose", {turned}, {{"perm", std::vector<int64_t>{1, 3, 5, 0, 2, 4}}});
+  return b("Reshape", {phases, b.ints({out * s * s, in, h.taps, v.taps})});
+}
+
 Tensor phase_bias(const Tensor& bias, int64_t s) {
   Tensor result(bias.dtype(), {bias.elements() * s * s});
   for (int64_t i = 0; i < result.elements(); ++i) result.set_double(i, bias.get_double(i / (s * s)));
@@ -55,16 +66,20 @@ Tensor phase_bias(const Tensor& bias, int64_t s) {
 }
 
 bool is_simple(const Graph& g, const Node& n) {
-  return n.op->name == "ConvTranspose" && g.value(n.in[0]).type.rank() == 4 && n.attrs.integer("group", 1) == 1 && g.is_constant(n.in[1]) &&
+  return n.op->name == "ConvTranspose" && g.value(n.in[0]).type.rank() == 4 && n.attrs.integer("group", 1) == 1 && g.value(n.in[1]).type.is_static() &&
          (n.in.size() < 3 || g.is_constant(n.in[2])) && n.attrs.string("auto_pad", "NOTSET") == "NOTSET" && !n.attrs.has("output_shape");
 }
 
 ValueId lower(Graph& g, GraphBuilder& b, const Node& n) {
-  const Tensor w = g.value(n.in[1]).data;
-  const auto h = axis_of(n, 0, w.shape()[2]), v = axis_of(n, 1, w.shape()[3]);
+  const std::vector<int64_t> w = g.value(n.in[1]).type.extents();
+  const auto h = axis_of(n, 0, w[2]), v = axis_of(n, 1, w[3]);
   if (!h || !v || h->stride != v->stride) return kNoValue;
   const int64_t s = h->stride;
-  std::vector<ValueId> in{n.in[0], b.constant(phase_weight(w, *h, *v), g.value(n.in[1]).name + ".phases")};
+  std::vector<ValueId> in{n.in[0]};
+  if (g.is_constant(n.in[1]))
+    in.push_back(b.constant(phase_weight(g.value(n.in[1]).data, *h, *v), g.value(n.in[1]).name + ".phases"));
+  else
+    in.push_back(phase_weight(g, b, n.in[1], *h, *v));
   if (n.in.size() > 2) in.push_back(b.constant(phase_bias(g.value(n.in[2]).data, s), g.value(n.in[2]).name + ".phases"));
   ValueId y = b("Conv", std::move(in), {{"kernel_shape", std::vector<int64_t>{h->taps, v->taps}}, {"pads", std::vector<int64_t>{h->pad_begin, v->pad_begin, h->pad_end, v->pad_end}}});
   if (s > 1) y = b("DepthToSpace", {y}, {{"blocksize", s}, {"mode", std::string("CRD")}});

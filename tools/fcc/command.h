@@ -44,6 +44,7 @@ Command info_command();
 Command run_command();
 Command bench_command();
 Command verify_command();
+Command gradcheck_command();
 Command test_command();
 Command dump_command();
 Command fit_command();

@@ -1,4 +1,4 @@
-#include "passes/graph/grad.h"
+#include "ir/differentiate.h"
 
 #include <algorithm>
 #include <map>
