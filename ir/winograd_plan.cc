@@ -93,6 +93,7 @@ struct Costing {
     const int64_t tile_groups = ceil_div(total, p.tiles);
     // Small weights stay in L2 from run to run. Others, with one or two groups of tiles, every task meets for the first
     // time.
+    p.fetches = !near();
     p.streams = !near() && (tile_groups <= 2 || weights(of_task) + static_cast<double>(p.v_bytes + p.m_bytes) >
                                                     kRoomForAll * static_cast<double>(machine.target.l2_bytes));
     const TransformCost transform = transform_cost(m);
@@ -106,9 +107,13 @@ struct Costing {
       product += machine.product(height, s.nr, s.channels);
       rows -= height;
     }
+    // V of one position is read from L2 once a pass, or by every panel when L1 cannot hold it beside the panel.
+    const double slice = t * static_cast<double>(s.channels) * 4;
+    const bool slice_in_l1 = slice <= static_cast<double>(machine.target.l1_bytes) / 2;
+    const double reads = slice_in_l1 ? std::ceil(of_task / static_cast<double>(p.panels)) : of_task;
     const double compute = t * machine.vectors(s.channels) * transform.in +
-                           t * of_task * machine.vectors(s.nr) * transform.out + positions() * of_task * product +
-                           kTaskSlots;
+                           t * of_task * machine.vectors(s.nr) * transform.out +
+                           positions() * (of_task * product + 2 * reads * slice / 64) + kTaskSlots;
     const double task = Machine::together(compute, traffic(p, of_task) / kBytesPerSlot);
     const int64_t tasks = tile_groups * p.splits * s.groups;
     const double threads = static_cast<double>(machine.target.threads);

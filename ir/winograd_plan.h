@@ -25,8 +25,9 @@ struct WinogradPlan {
   int64_t rows = 1;   // tiles of a register tile
   int64_t tiles = 1;  // a multiple of rows
   int64_t splits = 1, panels = 1;
-  bool streams = false;                           // the weights of a task do not stay in L2
-  double slots = 0;                               // of the whole layer on all threads of the target
+  bool fetches = false;  // panels are fetched ahead: the weights are too large to stay in L2 from run to run
+  bool streams = false;  // the weights of a task do not stay in L2
+  double slots = 0;      // of the whole layer on all threads of the target
   int64_t v_bytes = 0, m_bytes = 0, u_bytes = 0;  // transformed input and product of a task, weights of a group
   std::string text() const;
 };

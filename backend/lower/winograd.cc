@@ -225,7 +225,7 @@ class WinogradNest {
   // Weights that stream past L2 are fetched one panel early, the lines of a panel spread over the register tiles that
   // read the panel before it.
   void prefetch(loop::ContractTile& t, const Expr& row0, const Expr& position, const Expr& panel, const Expr& first_panel, const Expr& last_panel) const {
-    if (!plan_.streams) return;
+    if (!plan_.fetches) return;
     const int64_t blocks = plan_.tiles / plan_.rows;
     const Expr next = loop::select(loop::lt(panel + 1, last_panel), weights_at(position, panel + 1), weights_at(position + 1, first_panel));
     t.prefetch = next + loop::floordiv(row0, loop::index(plan_.rows)) * (channels_ * panel_ / blocks);
