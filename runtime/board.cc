@@ -63,6 +63,7 @@ void Board::open(Job& job, uint32_t participants, bool wake_all_at_end) {
   fp_control_ = read_fp_control();
   wake_all_at_end_ = wake_all_at_end;
   caller_slept_ns_ = 0;
+  helped_.store(false, std::memory_order_relaxed);
   running_.store(true, std::memory_order_relaxed);
   pass_baton(0);
 }
@@ -106,6 +107,7 @@ bool Board::help(uint32_t participant) {
       job_->run_chunk(chunk, participant);
     }
     if (finished == 0) break;
+    if (participant != 0 && !helped_.load(std::memory_order_relaxed)) helped_.store(true, std::memory_order_relaxed);
     // Chunks not yet reported keep the region open, so everything read above was stable.
     if (pending_.fetch_sub(finished, std::memory_order_acq_rel) != finished) continue;
     if (participant != 0 && caller_sleeps_.load(std::memory_order_relaxed)) note_preemption();

@@ -50,6 +50,7 @@ class Board {
     bool helper_preempted;  // the system put a helper off its CPU meanwhile
   };
   Join last_join();
+  bool was_helped() const { return helped_.load(std::memory_order_relaxed); }  // someone else ran chunks of it
 
  private:
   struct alignas(64) Share {
@@ -75,6 +76,7 @@ class Board {
   std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> preempted_{false};  // a helper was, while the caller slept in the join
+  std::atomic<bool> helped_{false};     // by anyone but the caller
   int64_t caller_slept_ns_ = 0;         // touched by the caller only
   std::atomic<bool> running_{false};
   std::atomic<bool> stopping_{false};

@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "pool.h"
+#include "sharing_balance.h"
 #include "topology.h"
 
 namespace fcc::runtime {
@@ -84,12 +85,19 @@ class Crew {
     board_.open(job, participants, /*wake_all_at_end=*/false);
     board_.work(0);
     int64_t end = now_ns(), wall = end - start;
-    if (wall < kNoticedNs) return;
+    if (wall < kNoticedNs) {
+      if (board_.was_helped()) balance_.add_run(wall);
+      return;
+    }
     Board::Join join = board_.last_join();
     int64_t on_cpu = brief ? expected : thread_cpu_ns() - cpu_start;
     int64_t off_cpu = std::max<int64_t>(wall - on_cpu - join.slept_ns, 0);
     int64_t lost = off_cpu + (join.helper_preempted ? join.slept_ns : 0);
-    if (lost > kNoticedNs && lost > wall / 2) rest(end);
+    if (lost <= kNoticedNs || lost <= wall / 2) {
+      if (board_.was_helped()) balance_.add_run(wall);
+    } else if (balance_.loss_prevails(lost)) {
+      rest(end);
+    }
   }
 
   void stop() {
@@ -160,6 +168,7 @@ class Crew {
   int64_t rest_until_ns_ = 0, rest_ns_ = 0;
   std::array<Worker*, kMaxParticipants> workers_{};  // the first n_workers_ are complete
   std::atomic<uint32_t> n_workers_{0};
+  SharingBalance balance_;
   Board board_;
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/execution.h"
+#include "runtime/sharing_balance.h"
 
 namespace fcc::runtime {
 namespace {
@@ -82,6 +83,20 @@ TEST(Execution, BackwardsStaysInItsShare) {
         seen += record.ranges[i].second - record.ranges[i].first;
       }
     }
+}
+
+// Helpers are given up when they cost more than they brought, and not for a single slice after a good time.
+TEST(SharingBalance, WeighsLossesAgainstGains) {
+  SharingBalance balance;
+  EXPECT_TRUE(balance.loss_prevails(4'000'000));  // nothing was gained before
+  for (int i = 0; i < 100; ++i) balance.add_run(250'000);
+  EXPECT_FALSE(balance.loss_prevails(4'000'000));  // 12.5 ms gained, 8.5 left
+  EXPECT_FALSE(balance.loss_prevails(4'000'000));
+  EXPECT_TRUE(balance.loss_prevails(5'000'000));
+  EXPECT_TRUE(balance.loss_prevails(1'000'000));  // and the account is empty
+  for (int i = 0; i < 100'000; ++i) balance.add_run(250'000);
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(balance.loss_prevails(4'000'000));
+  EXPECT_TRUE(balance.loss_prevails(4'000'000));  // however long the good time was
 }
 
 }  // namespace
