@@ -143,6 +143,9 @@ void eval_attention(EvalContext& c) {
   const AttentionShape s(c.attrs);
   const std::vector<double> q = c.in[0]->to_doubles(), k = c.in[1]->to_doubles(), v = c.in[2]->to_doubles();
   const HostView qv = host(s.q), kv = host(s.k), vv = host(s.v), ov = host(s.out);
+  // Scores are rounded where the operators that they replace do: a bias of 1e4 leaves steps of 1e-3.
+  const bool single = c.out[0].dtype() == DType::f32;
+  const auto rounded = [&](double x) { return single ? static_cast<double>(static_cast<float>(x)) : x; };
   std::vector<HostBias> biases;
   for (size_t o = 3; o < c.in.size(); ++o) {
     std::vector<int64_t> shape = c.in[o]->shape();
@@ -163,8 +166,8 @@ void eval_attention(EvalContext& c) {
           p[j] = 0;
           for (int64_t d = 0; d < s.depth; ++d)
             p[j] += q[static_cast<size_t>(at_q + d)] * k[static_cast<size_t>(at_k + d)];
-          p[j] *= s.scale;
-          for (const HostBias& bias : biases) p[j] += bias.at(b, h, i, j);
+          p[j] = rounded(p[j] * s.scale);
+          for (const HostBias& bias : biases) p[j] = rounded(p[j] + bias.at(b, h, i, j));
           top = std::isnan(p[j]) || p[j] > top ? p[j] : top;
         }
         for (size_t j = 0; j < n; ++j) sum += p[j] = std::exp(p[j] - top);
