@@ -86,18 +86,23 @@ std::vector<std::string> files_in(const std::string& folder) {
   return names;
 }
 
-// Half of a real model, a real one that cannot be compiled, and a mistyped command: no trace is left.
+// Half of a real model, one with an operator that does not exist, and a mistyped command: no trace is left.
 TEST(File, IsWholeOrAbsent) {
   const std::string folder = work_folder() + "/faults";
   fs::create_directories(folder);
   const auto bytes = *read_file(network("digits_mlp").model);
   const std::span<const std::byte> half = std::span(bytes).first(bytes.size() / 2);
   ASSERT_TRUE(write_file(work_folder() + "/half.onnx", {{half}}));
+  std::string unknown(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const size_t operator_name = unknown.find("Gemm");
+  ASSERT_NE(operator_name, std::string::npos);
+  unknown.replace(operator_name, 4, "Gemn");
+  ASSERT_TRUE(write_text_file(work_folder() + "/unknown.onnx", unknown));
   const auto fcc = [&](const std::string& arguments) {
     return shell(fmt::format("cd '{}' && '{}' {}", folder, FCC_COMMAND, arguments));
   };
   EXPECT_EQ(fcc("../half.onnx -o m.so").status, 1);
-  EXPECT_EQ(fcc(FCC_SOURCE_DIR "/tests/models/gru.new_static/model.onnx -o m.so").status, 1);
+  EXPECT_EQ(fcc("../unknown.onnx -o m.so").status, 1);
   EXPECT_EQ(fcc(network("digits_mlp").model + " -o m.so --no-such-option").status, 2);
   EXPECT_THAT(files_in(folder), testing::IsEmpty());
   ASSERT_TRUE(write_text_file(folder + "/m.so", "precious"));
