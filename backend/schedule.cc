@@ -31,12 +31,26 @@ int64_t ConstantPool::add(const Tensor& t) {
   return offset;
 }
 
+int64_t StatePool::add(const std::string& state_name, const TensorType& type, const Tensor& initial, fcc_state_role role) {
+  auto [it, fresh] = by_name_.emplace(state_name, images_.size());
+  if (!fresh) {
+    FCC_CHECK(images_[it->second].type == type, "state {} is {} and {}", state_name, images_[it->second].type.text(), type.text());
+    return images_[it->second].offset;
+  }
+  StateImage s{state_name, type, (bytes_ + FCC_ALIGNMENT - 1) / FCC_ALIGNMENT * FCC_ALIGNMENT, -1, role};
+  const auto* bytes = initial.raw();
+  if (bytes && std::any_of(bytes, bytes + initial.bytes(), [](std::byte b) { return b != std::byte{0}; })) s.init = constants_.add(initial);
+  bytes_ = s.offset + type.elements().constant() * byte_size(type.dtype);
+  images_.push_back(s);
+  return s.offset;
+}
+
 namespace {
 
 class Scheduler {
  public:
-  Scheduler(const Graph& g, const Target& target, const SymbolBounds& bounds, VariantImage& variant, ConstantPool& pool)
-      : g_(g), target_(target), bounds_(bounds), variant_(variant), pool_(pool), joint_(g) {
+  Scheduler(const Graph& g, const Target& target, const SymbolBounds& bounds, VariantImage& variant, ConstantPool& pool, StatePool& states)
+      : g_(g), target_(target), bounds_(bounds), variant_(variant), pool_(pool), states_(states), joint_(g) {
     for (size_t k = 0; k < variant.kernels.size(); ++k) known_.emplace(loop::canonical_text(variant.kernels[k]), k);
   }
 
@@ -47,7 +61,7 @@ class Scheduler {
       entry_.outputs.push_back({g_.output_names[i], g_.value(g_.outputs[i]).type});
       place_[storage_root(g_.outputs[i])] = ArgImage{FCC_OUTPUT, static_cast<uint32_t>(i), 0};
     }
-    for (NodeId n : g_.order()) FCC_CHECKED(node(n));
+    FCC_CHECKED(all_nodes());
     FCC_CHECKED(lifetimes());
     return std::move(entry_);
   }
@@ -172,6 +186,7 @@ class Scheduler {
     }
     const Value& value = g_.value(v);
     if (value.role == Role::constant) return place_[v] = ArgImage{FCC_CONSTANT, 0, pool_.add(value.data)};
+    if (value.role == Role::state) return place_[v] = ArgImage{FCC_STATE, 0, states_.offset_of(value)};
     FCC_CHECK(value.role == Role::temp, "{} has no memory", value.name);
     BufferImage b;
     b.bytes = value.type.elements() * byte_size(value.type.dtype);
@@ -200,6 +215,164 @@ class Scheduler {
     return found;
   }
 
+  // ---- order: that of the graph, but kernels which write states wait for what must come before them
+  struct Update {
+    ValueId state = kNoValue, next = kNoValue;  // next: the value that owns the memory
+  };
+
+  Status all_nodes() {
+    const std::vector<NodeId> order = g_.order();
+    collect_updates(order);
+    if (updates_.empty()) {
+      for (NodeId n : order) FCC_CHECKED(node(n));
+      return {};
+    }
+    for (NodeId n : order)  // lowered first, because a step that may fault precedes every step that writes a state
+      if (!is_view(g_.node(n)) && !joint_.is_placed(n) && !updates_of_.contains(n)) FCC_CHECKED(lower(n));
+    for (NodeId n : order)
+      if (auto it = lowered_.find(n); it != lowered_.end() && may_fault(it->second)) faults_ahead_.insert(n);
+    std::vector<NodeId> waiting;
+    for (NodeId n : order) {
+      waiting.push_back(n);
+      FCC_CHECKED(run_ready(waiting));
+    }
+    while (!waiting.empty()) {  // a state is read after its next value: that one goes through a temporary
+      give_up_one(waiting);
+      FCC_CHECKED(run_ready(waiting));
+    }
+    return copy_back();
+  }
+
+  void collect_updates(const std::vector<NodeId>& order) {
+    std::map<ValueId, std::vector<NodeId>> readers;
+    for (NodeId id : order) {
+      const Node& n = g_.node(id);
+      if (is_view(n)) continue;
+      for (ValueId v : n.in)
+        if (v != kNoValue && g_.value(storage_root(v)).role == Role::state) readers[storage_root(v)].push_back(id);
+    }
+    for (const auto& [state, next] : g_.updates) {
+      if (state == next) continue;
+      const ValueId root = storage_root(next);
+      updates_.push_back({state, root});
+      const NodeId writer = g_.value(root).def;
+      if (place_.contains(root) || writer == kNoNode) continue;  // an output of the model too: copied from there
+      for (NodeId reader : readers[state])
+        if (reader != writer) readers_ahead_[state].insert(reader);
+      updates_of_[writer].push_back(updates_.size() - 1);
+    }
+  }
+
+  // Which operand, when any, holds the state that this kernel makes the next value of; nothing when the kernel reads
+  // it other than element by element.
+  bool in_place_pairs(const Node& n, const std::vector<size_t>& updates, InPlace& pairs) const {
+    for (size_t u : updates) {
+      for (size_t k = 0; k < n.in.size(); ++k) {
+        if (storage_root(n.in[k]) != updates_[u].state) continue;
+        const auto result = static_cast<size_t>(g_.value(updates_[u].next).result);
+        const bool same = g_.value(n.in[k]).type == g_.value(n.out[result]).type;
+        const bool taken = std::any_of(pairs.begin(), pairs.end(), [&](const auto& p) { return p.second == result; });
+        if (!same || taken || !may_update_in_place(*n.body)) return false;
+        pairs.emplace_back(k, result);
+      }
+    }
+    return true;
+  }
+
+  bool ready(NodeId id) const {
+    const Node& n = g_.node(id);
+    for (ValueId v : n.in)
+      if (v != kNoValue && g_.value(v).def != kNoNode && !done_.contains(g_.value(v).def)) return false;
+    auto it = updates_of_.find(id);
+    if (it == updates_of_.end()) return true;
+    if (!faults_ahead_.empty()) return false;
+    return std::all_of(it->second.begin(), it->second.end(), [&](size_t u) {
+      auto ahead = readers_ahead_.find(updates_[u].state);
+      return ahead == readers_ahead_.end() || ahead->second.empty();
+    });
+  }
+
+  Status run_ready(std::vector<NodeId>& waiting) {
+    for (bool again = true; again;) {
+      again = false;
+      for (size_t i = 0; i < waiting.size(); ++i) {
+        const NodeId id = waiting[i];
+        if (!ready(id)) continue;
+        waiting.erase(waiting.begin() + static_cast<int64_t>(i));
+        FCC_CHECKED(node(id));
+        done_.insert(id);
+        for (auto& [state, ahead] : readers_ahead_) ahead.erase(id);
+        again = true;
+        break;
+      }
+    }
+    return {};
+  }
+
+  void give_up_one(const std::vector<NodeId>& waiting) {
+    for (NodeId id : waiting) {
+      auto it = updates_of_.find(id);
+      if (it == updates_of_.end()) continue;
+      updates_of_.erase(it);
+      return;
+    }
+    FCC_UNREACHABLE("{} steps wait for each other", waiting.size());
+  }
+
+  // States whose next value lies elsewhere get it when everything else is done.
+  Status copy_back() {
+    for (const Update& u : updates_) {
+      const Value& state = g_.value(u.state);
+      FCC_TRY(ArgImage from, place(u.next));
+      const ArgImage to{FCC_STATE, 0, states_.offset_of(state)};
+      if (from.space == to.space && from.offset == to.offset) continue;
+      loop::Kernel k;
+      k.name = "copy_back";
+      const SymExpr elements = state.type.elements();
+      const loop::BufferId in = k.add_buffer({"next", state.type.dtype, {elements}, loop::Space::input, false});
+      const loop::BufferId out = k.add_buffer({"state", state.type.dtype, {elements}, loop::Space::output, false});
+      k.n_params = 2;
+      k.bytes = elements * (2 * byte_size(state.type.dtype));
+      const loop::VarId t = k.add_var("t"), i = k.add_var("i");
+      k.body = {loop::for_loop(t, loop::index(0), loop::index(1),
+                               {loop::for_loop(i, loop::index(0), loop::from_sym(elements),
+                                               {loop::store(out, {loop::var(i)}, loop::load(in, state.type.dtype, {loop::var(i)}))}, loop::LoopKind::vec, 16)},
+                               loop::LoopKind::tile)};
+      StepImage s;
+      s.bytes = k.bytes;
+      s.work_ns = work_ns(k);
+      s.name = state.name;
+      s.what = "Copy " + k.name;
+      s.args = {from, to};
+      s.kernel = kernel_index(std::move(k));
+      entry_.steps.push_back(std::move(s));
+    }
+    return {};
+  }
+
+  Status lower(NodeId id) {
+    const Node& n = g_.node(id);
+    FCC_CHECK(n.op->strategy == Strategy::kernel, "{} reached the scheduler", describe(*n.op, n.loc));
+    InPlace in_place;
+    if (auto it = updates_of_.find(id); it != updates_of_.end()) {
+      if (in_place_pairs(n, it->second, in_place)) {
+        for (size_t u : it->second) place_[updates_[u].next] = ArgImage{FCC_STATE, 0, states_.offset_of(g_.value(updates_[u].state))};
+      } else {
+        in_place.clear();
+      }
+    }
+    std::vector<int64_t> blocks;
+    if (in_place.empty()) {
+      for (ValueId v : n.in) blocks.push_back(joint_.image_blocks(v));
+      for (ValueId v : n.out) blocks.push_back(joint_.image_blocks(v));
+    }
+    FCC_TRY(loop::Kernel k, lower_kernel(g_, n, target_, blocks, in_place));
+    FCC_CHECK(in_place.empty() || !may_fault(k), "{} may stop the run while it changes a state", k.name);
+    lowered_.emplace(id, std::move(k));
+    in_place_[id] = std::move(in_place);
+    return {};
+  }
+
   Status node(NodeId id) {
     const Node& n = g_.node(id);
     if (is_view(n)) {
@@ -207,12 +380,11 @@ class Scheduler {
         if (g_.value(v).observed) FCC_CHECKED(observe(v));
       return {};
     }
-    FCC_CHECK(n.op->strategy == Strategy::kernel, "{} reached the scheduler", describe(*n.op, n.loc));
     if (joint_.is_placed(id)) return {};
-    std::vector<int64_t> blocks;
-    for (ValueId v : n.in) blocks.push_back(joint_.image_blocks(v));
-    blocks.push_back(joint_.image_blocks(n.out[0]));
-    FCC_TRY(loop::Kernel k, lower_kernel(g_, n, target_, blocks));
+    if (!lowered_.contains(id)) FCC_CHECKED(lower(id));
+    loop::Kernel k = std::move(lowered_.at(id));
+    const InPlace& in_place = in_place_.at(id);
+    faults_ahead_.erase(id);
     StepImage s;
     s.tiles = k.tiles;
     s.flops = k.flops;
@@ -225,11 +397,14 @@ class Scheduler {
       FCC_TRY(ArgImage a, place(v));
       s.args.push_back(a);
     }
-    FCC_TRY(ArgImage out, place(n.out[0]));
-    s.args.push_back(out);
+    for (size_t r = 0; r < n.out.size(); ++r) {
+      FCC_TRY(ArgImage out, place(n.out[r]));
+      if (std::none_of(in_place.begin(), in_place.end(), [&](const auto& pair) { return pair.second == r; })) s.args.push_back(out);
+    }
     s.kernel = kernel_index(std::move(k));
     entry_.steps.push_back(std::move(s));
-    if (g_.value(n.out[0]).observed) FCC_CHECKED(observe(n.out[0]));
+    for (ValueId v : n.out)
+      if (g_.value(v).observed) FCC_CHECKED(observe(v));
     return {};
   }
 
@@ -266,8 +441,16 @@ class Scheduler {
   const SymbolBounds& bounds_;
   VariantImage& variant_;
   ConstantPool& pool_;
+  StatePool& states_;
   JointBuffers joint_;
   EntryImage entry_;
+  std::vector<Update> updates_;
+  std::map<NodeId, std::vector<size_t>> updates_of_;        // by the node that makes the next value
+  std::map<ValueId, std::set<NodeId>> readers_ahead_;       // of a state: who must run before it changes
+  std::map<NodeId, loop::Kernel> lowered_;
+  std::map<NodeId, InPlace> in_place_;
+  std::set<NodeId> done_;
+  std::set<NodeId> faults_ahead_;  // steps that may stop the run, not placed yet
 #ifdef NDEBUG
   bool verify_ = env("FCC_VERIFY") == "1";
 #else
@@ -282,8 +465,8 @@ class Scheduler {
 }  // namespace
 
 Result<EntryImage> schedule(const Graph& g, std::string entry_name, const Target& target, const SymbolBounds& bounds, VariantImage& variant,
-                            ConstantPool& pool) {
-  return Scheduler(g, target, bounds, variant, pool).run(std::move(entry_name));
+                            ConstantPool& pool, StatePool& states) {
+  return Scheduler(g, target, bounds, variant, pool, states).run(std::move(entry_name));
 }
 
 }  // namespace fcc::backend

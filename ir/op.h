@@ -137,6 +137,7 @@ struct OpDef {
   Arity in, out;
   Strategy strategy = Strategy::define;
   bool movement = false;      // define only renames indices (possibly with a guard): free to fuse into consumers
+  bool elementwise = false;   // define reads operands only at the broadcast result index; all results have one shape
   bool has_body = false;
   std::vector<size_t> shape_operands;  // operands whose contents, not bytes, matter once they are known
 
@@ -192,6 +193,9 @@ class GraphBuilder {
   Loc loc_;
   Status status_;
 };
+
+// Every element of the results depends on the operands' elements at its own index alone.
+inline bool is_elementwise(const Node& n) { return n.op->formula || n.op->elementwise; }
 
 // ---- helpers shared by operator files ----------------------------------------------------------------
 // Output index -> operand index under NumPy broadcasting: drops leading axes, 0 where the operand's extent is 1.

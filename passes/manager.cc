@@ -37,10 +37,12 @@ static Status check_names(const std::vector<std::string>& skip) {
   return {};
 }
 
-Status run_passes(Graph& g, PassContext& context, const PassOptions& options) {
+Status run_passes(Graph& g, PassContext& context, const PassOptions& options) { return run_passes(g, context, options, pipeline()); }
+
+Status run_passes(Graph& g, PassContext& context, const PassOptions& options, std::span<const std::string_view> names) {
   FCC_CHECKED(check_names(options.skip));
   int index = 0;
-  for (std::string_view pass_name : pipeline()) {
+  for (std::string_view pass_name : names) {
     if (options.stop_after >= 0 && index >= options.stop_after) break;
     ++index;
     if (std::find(options.skip.begin(), options.skip.end(), pass_name) != options.skip.end()) continue;

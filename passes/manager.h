@@ -38,5 +38,7 @@ struct PassOptions {
   std::function<void(std::string_view pass, double seconds)> on_time;
 };
 Status run_passes(Graph&, PassContext&, const PassOptions&);
+// Other passes than the pipeline's, in this order.
+Status run_passes(Graph&, PassContext&, const PassOptions&, std::span<const std::string_view> names);
 
 }  // namespace fcc

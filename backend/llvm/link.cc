@@ -145,8 +145,8 @@ class KernelTraits {
         for (const loop::Expr& e : {r.extent, r.a_stride, r.b_stride}) look(e);
     });
   }
-  // Compiled once for each entry that runs it.
-  bool bound_to_entry() const { return uses_symbols || defines_symbols || !faults.empty(); }
+  // Compiled once for each entry that runs it; what only reads symbols, once for each list of symbols.
+  bool bound_to_entry() const { return defines_symbols || !faults.empty(); }
 
  private:
   void look(const loop::Expr& e) {
@@ -188,7 +188,7 @@ struct Plan {
   void add_variant(const VariantImage& variant, size_t v) {
     std::vector<KernelTraits> traits;
     for (const loop::Kernel& k : variant.kernels) traits.emplace_back(k);
-    std::map<std::pair<size_t, size_t>, size_t> known;  // kernel, entry + 1 or 0 -> job
+    std::map<std::pair<size_t, std::string>, size_t> known;  // kernel, whom it belongs to -> job
     auto& placed = tables.placed.emplace_back();
     auto& faults = tables.faults.emplace_back();
     auto& numbers = job_of.emplace_back();
@@ -208,11 +208,13 @@ struct Plan {
         const loop::Kernel& kernel = variant.kernels[step.kernel];
         FCC_CHECK(static_cast<int32_t>(step.args.size()) == kernel.n_params, "step {}: {} args for {}", step.name,
                   step.args.size(), kernel.name);
-        const size_t owner = t.bound_to_entry() ? e + 1 : 0;
+        std::string owner;
+        if (t.bound_to_entry()) owner = std::to_string(e);
+        else if (t.uses_symbols) owner = fmt::format("[{}]", fmt::join(symbols, "\n"));
         auto [it, fresh] = known.emplace(std::pair(size_t{step.kernel}, owner), jobs.size());
         if (fresh) {
           std::string function = fmt::format("{}_k{}_v{}", identifier(kernel.name), step.kernel, v);
-          if (owner) function += fmt::format("_e{}", e);
+          if (!owner.empty()) function += fmt::format("_e{}", e);
           jobs.push_back({&kernel, &variant.target, symbols, fault_index, std::move(function), {}});
         }
         row_numbers.push_back(it->second);

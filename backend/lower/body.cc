@@ -1,5 +1,6 @@
 #include "backend/lower/body.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace fcc::backend {
@@ -79,15 +80,21 @@ class Body::Context final : public DefineContext {
   const Node& node_;
 };
 
-Body::Body(const Graph& body, loop::Kernel& kernel, ValueId skipped) : graph_(body), kernel_(kernel) {
-  for (ValueId v : body.inputs()) {
+Body::Body(const Graph& body, loop::Kernel& kernel, ValueId skipped, const InPlace& in_place) : graph_(body), kernel_(kernel) {
+  outputs_.assign(body.outputs.size(), -1);
+  for (size_t i = 0; i < body.inputs().size(); ++i) {
+    const ValueId v = body.inputs()[i];
     if (v == skipped) continue;
     const Value& value = body.value(v);
-    buffers_[v] = kernel.add_buffer({value.name, value.type.dtype, value.type.dims, loop::Space::input, false});
+    const auto shared = std::find_if(in_place.begin(), in_place.end(), [&](const auto& pair) { return pair.first == i; });
+    const loop::Space space = shared == in_place.end() ? loop::Space::input : loop::Space::update;
+    buffers_[v] = kernel.add_buffer({value.name, value.type.dtype, value.type.dims, space, false});
+    if (shared != in_place.end()) outputs_.at(shared->second) = buffers_[v];
   }
-  FCC_CHECK(body.outputs.size() == 1, "a kernel body has {} outputs", body.outputs.size());
-  const Value& out = body.value(body.outputs[0]);
-  output_ = kernel.add_buffer({"out", out.type.dtype, out.type.dims, loop::Space::output, false});
+  for (size_t k = 0; k < outputs_.size(); ++k) {
+    const Value& out = body.value(body.outputs[k]);
+    if (outputs_[k] < 0) outputs_[k] = kernel.add_buffer({"out", out.type.dtype, out.type.dims, loop::Space::output, false});
+  }
   kernel.n_params = static_cast<int32_t>(kernel.buffers.size());
 }
 
@@ -95,7 +102,7 @@ Body::Body(const Graph& part, loop::Kernel& kernel, ValueId skipped, const Body&
   loop::BufferId next = 0;
   for (ValueId v : part.inputs())
     if (v != skipped) buffers_[v] = next++;
-  FCC_CHECK(next == whole.output_, "parts of a kernel have {} and {} inputs", next, whole.output_);
+  FCC_CHECK(next == whole.outputs_.at(0), "parts of a kernel have {} and {} inputs", next, whole.outputs_.at(0));
 }
 
 loop::BufferId Body::buffer_of(ValueId v) const {

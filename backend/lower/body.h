@@ -10,6 +10,9 @@
 
 namespace fcc::backend {
 
+// (input, output) of a body that share their memory: the next value of a state in the place of the state.
+using InPlace = std::vector<std::pair<size_t, size_t>>;
+
 // Gives structurally equal expressions one pointer, so that "compute once" follows from equality.
 class Interner {
  public:
@@ -25,8 +28,9 @@ class Interner {
 
 class Body {
  public:
-  // Declares a parameter buffer in the kernel for every input of the body (but `skipped`), then one for its output.
-  Body(const Graph& body, loop::Kernel& kernel, ValueId skipped = kNoValue);
+  // Declares a parameter buffer in the kernel for every input of the body (but `skipped`), then one for each output that
+  // is not written in the place of an input.
+  Body(const Graph& body, loop::Kernel& kernel, ValueId skipped = kNoValue, const InPlace& in_place = {});
   // Another part of the same kernel: a graph with the same inputs but `skipped`, the parameters of `whole`, no output.
   Body(const Graph& part, loop::Kernel& kernel, ValueId skipped, const Body& whole);
 
@@ -40,7 +44,7 @@ class Body {
   void clear_bindings() { bound_.clear(); memo_.clear(); }
 
   loop::BufferId buffer_of(ValueId v) const;  // of an input or the output
-  loop::BufferId output_buffer() const { return output_; }
+  loop::BufferId output_buffer(size_t k = 0) const { return outputs_.at(k); }
   // Conditions that must stop the run, collected since the last call.
   std::vector<std::pair<loop::Expr, std::string>> take_faults();
   loop::Expr intern(const loop::Expr& e) { return interner_(e); }
@@ -54,7 +58,7 @@ class Body {
   loop::Kernel& kernel_;
   std::map<ValueId, loop::BufferId> buffers_;
   std::map<ValueId, loop::Expr> bound_;
-  loop::BufferId output_ = -1;
+  std::vector<loop::BufferId> outputs_;
   loop::Expr guard_;  // of the element being built, or null
   std::map<std::vector<const void*>, loop::Expr> memo_;
   std::vector<loop::Expr> memo_alive_;

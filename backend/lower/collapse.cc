@@ -8,7 +8,7 @@ namespace fcc::backend {
 
 bool is_pointwise(const Graph& body) {
   const std::vector<NodeId> order = body.order();
-  return std::all_of(order.begin(), order.end(), [&](NodeId n) { return body.node(n).op->formula != nullptr; });
+  return std::all_of(order.begin(), order.end(), [&](NodeId n) { return is_elementwise(body.node(n)); });
 }
 
 // Does an operand span output axis d (rather than being repeated along it)?
@@ -84,11 +84,11 @@ Graph collapse(const Graph& body, const std::vector<AxisGroup>& groups) {
     const Node& node = body.node(n);
     std::vector<ValueId> in;
     for (ValueId v : node.in) in.push_back(mapped(v));
-    Result<NodeId> added = g.add(*node.op, std::move(in), node.attrs, node.loc, {body.value(node.out[0]).name});
+    Result<NodeId> added = g.add(*node.op, std::move(in), node.attrs, node.loc, {body.value(node.out[0]).name}, nullptr, static_cast<int32_t>(node.out.size()));
     FCC_CHECK(added.has_value(), "{}", added.error().text());
-    map[static_cast<size_t>(node.out[0])] = g.node(*added).out[0];
+    for (size_t k = 0; k < node.out.size(); ++k) map[static_cast<size_t>(node.out[k])] = g.node(*added).out[k];
   }
-  g.add_output("out", mapped(body.outputs[0]));
+  for (ValueId v : body.outputs) g.add_output("out", mapped(v));
   return g;
 }
 

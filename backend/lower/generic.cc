@@ -18,8 +18,8 @@ constexpr int32_t kLanes = 16;
 
 class GenericNest {
  public:
-  explicit GenericNest(Graph graph)
-      : graph_(std::move(graph)), body_(graph_, kernel_), out_dims_(graph_.value(graph_.outputs[0]).type.dims) {}
+  explicit GenericNest(Graph graph, const InPlace& in_place = {})
+      : graph_(std::move(graph)), body_(graph_, kernel_, kNoValue, in_place), out_dims_(graph_.value(graph_.outputs[0]).type.dims) {}
 
   loop::Kernel run() {
     std::vector<Expr> index;
@@ -28,12 +28,15 @@ class GenericNest {
       index.push_back(loop::var(natural_.back().var));
     }
     index_ = index;
-    value_ = body_.element(body_.graph().outputs[0], index);
+    for (ValueId v : graph_.outputs) {
+      FCC_CHECK(graph_.value(v).type.dims == out_dims_, "outputs of one kernel differ in shape: {} and {}", text(graph_.value(v).type.dims), text(out_dims_));
+      values_.push_back(body_.element(v, index));
+    }
     faults_ = body_.take_faults();
     order_loops();
     choose_vector();
     build();
-    const std::string kind = contains_reduce(value_) ? "reduce" : is_pointwise(graph_) ? "pointwise" : "move";
+    const std::string kind = std::any_of(values_.begin(), values_.end(), contains_reduce) ? "reduce" : is_pointwise(graph_) ? "pointwise" : "move";
     kernel_.name = kind + "_" + std::string(name(body_.graph().value(body_.graph().outputs[0]).type.dtype)) + "_" + std::to_string(out_dims_.size()) + "d";
     return std::move(kernel_);
   }
@@ -42,7 +45,7 @@ class GenericNest {
   // Loops that every hoistable reduction depends on come first, so that the others repeat nothing.
   void order_loops() {
     std::vector<Expr> reductions;
-    collect_reductions(value_, reductions);
+    for (const Expr& value : values_) collect_reductions(value, reductions);
     std::vector<LoopDim> outer, inner;
     for (const LoopDim& d : natural_) {
       const bool all_use = std::all_of(reductions.begin(), reductions.end(), [&](const Expr& r) { return loop::uses(r, d.var); });
@@ -67,7 +70,7 @@ class GenericNest {
     if (natural_.empty()) return;
     const loop::VarId last = natural_.back().var;
     std::vector<Expr> reductions;
-    collect_reductions(value_, reductions);
+    for (const Expr& value : values_) collect_reductions(value, reductions);
     for (const Expr& r : reductions)
       if (loop::uses(r, last) && !walks_contiguously(r, last) && reads_along_reduction(r)) return;
     vector_var_ = last;
@@ -79,10 +82,10 @@ class GenericNest {
   }
 
   void build() {
-    value_ = vectorize_reductions(value_, vector_var_, kLanes);
-    value_ = body_.intern(value_);
+    for (Expr& value : values_) value = body_.intern(vectorize_reductions(value, vector_var_, kLanes));
     split_tile();
-    hoisted_ = hoist_invariants(kernel_, loops_, value_, intern_);
+    hoisted_ = hoist_invariants(kernel_, loops_, values_, intern_);
+    element_cost_ = cost(hoisted_.values);
     loop::Block body = innermost();
     for (size_t level = loops_.size(); level-- > n_tile_loops_;) body = wrap(level, std::move(body));
     kernel_.body = {tile_loop(std::move(body))};
@@ -96,8 +99,23 @@ class GenericNest {
         FCC_CHECK(std::any_of(loops_.begin(), loops_.end(), [&](const LoopDim& l) { return l.var == v; }), "a fault inside a reduction: {}", text);
       b.push_back(loop::fault(condition, text));
     }
-    b.push_back(loop::store(body_.output_buffer(), index_, hoisted_.value));
+    // All elements are read before the first is written: an output may lie in the place of an input.
+    const bool several = hoisted_.values.size() > 1;
+    for (Expr& value : hoisted_.values) {
+      if (!several || value->kind == loop::ExprKind::constant || value->kind == loop::ExprKind::var) continue;
+      const loop::VarId v = kernel_.add_var("next", value->type);
+      b.push_back(loop::let(v, value));
+      value = loop::var(v, value->type);
+    }
+    for (size_t k = 0; k < hoisted_.values.size(); ++k) b.push_back(loop::store(body_.output_buffer(k), index_, hoisted_.values[k]));
     return b;
+  }
+
+  // Of one element of every output.
+  static double cost(const std::vector<Expr>& values) {
+    double sum = 0;
+    for (const Expr& value : values) sum += cost_of(value);
+    return std::max(1.0, sum);
   }
 
   // The loop at `level` around a body, with the lets that belong inside it.
@@ -117,7 +135,7 @@ class GenericNest {
   // How many leading loops form the tile index, and how many of their iterations one tile does. The vector loop
   // and all loops inside it stay inside; small inner loops draw more loops in to save index decoding.
   void split_tile() {
-    double inner = std::max(1.0, cost_of(value_)) / kLanes;
+    double inner = cost(values_) / kLanes;
     n_tile_loops_ = loops_.size();
     size_t first_inside = loops_.empty() ? 0 : loops_.size() - 1;
     for (size_t i = 0; i < loops_.size(); ++i)
@@ -203,7 +221,7 @@ class GenericNest {
       iterations = iterations * loops_[level].extent;
       flops = flops + iterations * lets_cost(hoisted_.levels[level]);
     }
-    kernel_.flops = flops + iterations * SymExpr(static_cast<int64_t>(cost_of(hoisted_.value)));
+    kernel_.flops = flops + iterations * SymExpr(static_cast<int64_t>(element_cost_));
     kernel_.note = "vector over " + (vector_var_ >= 0 ? kernel_.vars[static_cast<size_t>(vector_var_)].name : std::string("the reduction")) + ", " +
                    std::to_string(n_tile_loops_) + " outer loops in a tile index, groups of " + std::to_string(group_);
   }
@@ -215,11 +233,11 @@ class GenericNest {
   Dims out_dims_;
   std::vector<LoopDim> natural_, loops_;
   std::vector<Expr> index_;
-  Expr value_;
+  std::vector<Expr> values_;
   std::vector<std::pair<Expr, std::string>> faults_;
   loop::VarId vector_var_ = -1;
   size_t n_tile_loops_ = 0;
-  double inner_cost_ = 1;
+  double inner_cost_ = 1, element_cost_ = 1;
   SymExpr outer_ = 1;
   int64_t group_ = 1;
   bool chunked_ = false;
@@ -229,9 +247,9 @@ class GenericNest {
 
 }  // namespace
 
-loop::Kernel lower_generic(const Graph& body, const Target&) {
-  if (is_pointwise(body)) return GenericNest(collapse(body, mergeable_axes(body, false))).run();
-  return GenericNest(body).run();
+loop::Kernel lower_generic(const Graph& body, const Target&, const InPlace& in_place) {
+  if (is_pointwise(body)) return GenericNest(collapse(body, mergeable_axes(body, false)), in_place).run();
+  return GenericNest(body, in_place).run();
 }
 
 }  // namespace fcc::backend

@@ -1,6 +1,7 @@
 #include "backend/lower/lower.h"
 
 #include "backend/lower/attention.h"
+#include "backend/lower/collapse.h"
 #include "backend/lower/concat.h"
 #include "backend/lower/contraction.h"
 #include "backend/lower/conv_weight_grad.h"
@@ -15,6 +16,8 @@
 
 namespace fcc::backend {
 
+bool may_update_in_place(const Graph& body) { return is_pointwise(body); }
+
 // Blocks from image to image of a body's input, or 0.
 static int64_t blocks_of(const Graph& body, ValueId v, std::span<const int64_t> image_blocks) {
   for (size_t i = 0; i < body.inputs().size() && i < image_blocks.size(); ++i)
@@ -22,7 +25,8 @@ static int64_t blocks_of(const Graph& body, ValueId v, std::span<const int64_t> 
   return 0;
 }
 
-static loop::Kernel choose(const Graph& body, const Target& target, std::span<const int64_t> image_blocks) {
+static loop::Kernel choose(const Graph& body, const Target& target, std::span<const int64_t> image_blocks, const InPlace& in_place) {
+  if (!in_place.empty()) return lower_generic(body, target, in_place);
   const NodeId root = find_root(body);
   if (root != kNoNode && body.node(root).op->name == "MatMulPacked" && body.value(body.node(root).out[0]).type.dtype == DType::f32)
     return lower_matmul_packed(body, root, target);
@@ -45,9 +49,10 @@ static void widen(loop::Buffer& b, int64_t blocks) {
   b.dims[1] = blocks;
 }
 
-Result<loop::Kernel> lower_kernel(const Graph& graph, const Node& node, const Target& target, std::span<const int64_t> image_blocks) {
+Result<loop::Kernel> lower_kernel(const Graph& graph, const Node& node, const Target& target, std::span<const int64_t> image_blocks,
+                                  const InPlace& in_place) {
   FCC_CHECK(node.body, "{} is no kernel", node.op->name);
-  loop::Kernel k = choose(*node.body, target, image_blocks);
+  loop::Kernel k = choose(*node.body, target, image_blocks, in_place);
   k.bytes = 0;
   for (int32_t i = 0; i < k.n_params; ++i) {
     const loop::Buffer& b = k.buffers[static_cast<size_t>(i)];

@@ -93,8 +93,8 @@ class Hoister {
     result_.levels.resize(loops.size());
   }
 
-  Hoisted run(const Expr& e) {
-    result_.value = visit(e);
+  Hoisted run(const std::vector<Expr>& values) {
+    for (const Expr& e : values) result_.values.push_back(visit(e));
     return std::move(result_);
   }
 
@@ -161,8 +161,8 @@ class Hoister {
 
 }  // namespace
 
-Hoisted hoist_invariants(loop::Kernel& kernel, const std::vector<LoopDim>& loops, const Expr& value, Interner& intern) {
-  return Hoister(kernel, loops, intern).run(value);
+Hoisted hoist_invariants(loop::Kernel& kernel, const std::vector<LoopDim>& loops, const std::vector<Expr>& values, Interner& intern) {
+  return Hoister(kernel, loops, intern).run(values);
 }
 
 // ---- vectorised reductions --------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ struct LoopDim {
 struct Hoisted {
   loop::Block before;
   std::vector<loop::Block> levels;
-  loop::Expr value;
+  std::vector<loop::Expr> values;
 };
-Hoisted hoist_invariants(loop::Kernel&, const std::vector<LoopDim>& loops, const loop::Expr& value, Interner&);
+Hoisted hoist_invariants(loop::Kernel&, const std::vector<LoopDim>& loops, const std::vector<loop::Expr>& values, Interner&);
 
 // True when some load in e walks contiguous memory as v advances: its last index is v + const and no other uses v.
 bool walks_contiguously(const loop::Expr& e, loop::VarId v);

@@ -20,6 +20,7 @@ struct Var {
 enum class Space : uint8_t {
   input,    // parameter, read only, never aliases an output
   output,   // parameter; write, and read back only what this tile wrote
+  update,   // parameter that is read and written: an element is read only by the iteration that writes it, and before
   stack,    // small local array of one tile (alloc @stack): dims are constants
   scratch,  // local array in the thread's scratch memory (alloc @thread), undefined at the start of a tile
 };

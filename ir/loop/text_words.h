@@ -27,7 +27,7 @@ inline constexpr int kComparisonLevel = 3, kUnaryLevel = 6;
 inline constexpr std::string_view kReserved[] = {
     "if",    "else",  "true",  "false",  "inf",    "nan",   "and",  "or",     "let",    "for",    "in",
     "alloc", "tile",  "fault", "define", "over",   "split", "step", "select", "fma",    "reduce", "indices",
-    "note",  "tiles", "flops", "bytes",  "kernel", "const", "out",  "stack",  "scratch", "prefetch"};
+    "note",  "tiles", "flops", "bytes",  "kernel", "const", "out",  "update", "stack",  "scratch", "prefetch"};
 
 inline bool starts_identifier(char c) {
   return std::isalpha(static_cast<unsigned char>(c)) || c == '_' || c == '$';
@@ -43,7 +43,7 @@ inline bool is_identifier(std::string_view s) {
 }
 
 // Words for a buffer's place, by Space; an input that never changes is const.
-inline constexpr std::string_view kSpaces[] = {"in", "out", "stack", "scratch"};
+inline constexpr std::string_view kSpaces[] = {"in", "out", "update", "stack", "scratch"};
 inline constexpr std::string_view kConstant = "const";
 
 }  // namespace fcc::loop::words

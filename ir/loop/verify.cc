@@ -46,7 +46,7 @@ class Verifier {
             k_.n_params, k_.buffers.size());
     for (size_t i = 0; i < k_.buffers.size(); ++i) {
       const Buffer& b = k_.buffers[i];
-      const bool parameter = b.space == Space::input || b.space == Space::output;
+      const bool parameter = b.space == Space::input || b.space == Space::output || b.space == Space::update;
       require(parameter == (static_cast<int32_t>(i) < k_.n_params),
               "buffer {} ({}) is on the wrong side of the {} parameters", i, b.name, k_.n_params);
       require(!b.constant || b.space == Space::input, "{} is constant but no input", b.name);

@@ -14,6 +14,7 @@ Result<bool> expand_composites(Graph& g, PassContext&) {
     FCC_TRY(std::vector<ValueId> results, n.op->expand(b, n));
     g.set_insert_point(kNoNode);
     FCC_CHECKED(b.status());
+    if (results.empty()) continue;  // as it stands it is no composite
     for (size_t k = 0; k < n.out.size(); ++k) {
       if (k < results.size() && results[k] != kNoValue) g.replace_uses(n.out[k], results[k]);
     }

@@ -22,10 +22,15 @@ class Fuser {
     for (size_t i = order_.size(); i-- > 0;) {
       const NodeId n = order_[i];
       if (taken_[static_cast<size_t>(n)] || !needs_kernel(g_.node(n))) continue;
-      const std::vector<ValueId> results = g_.node(n).out;
-      for (ValueId v : results) {
-        if (g_.use_count(v) == 0 && !g_.value(v).observed) continue;
-        clusters.push_back(grow(n, v));
+      std::vector<ValueId> used;
+      for (ValueId v : g_.node(n).out)
+        if (g_.use_count(v) > 0 || g_.value(v).observed) used.push_back(v);
+      if (g_.node(n).op->elementwise && !used.empty()) {
+        clusters.push_back(grow(n, used));
+        continue;
+      }
+      for (ValueId v : used) {
+        clusters.push_back(grow(n, {v}));
         if (pools_pairs(g_, g_.node(n))) pool_at_end(clusters);
       }
     }
@@ -35,12 +40,12 @@ class Fuser {
   }
 
  private:
-  Cluster grow(NodeId sink, ValueId output) {
-    Cluster c{sink, output, {sink}, kNoNode};
+  Cluster grow(NodeId sink, const std::vector<ValueId>& outputs) {
+    Cluster c{sink, outputs[0], outputs, {sink}, kNoNode};
     const Strategy s = g_.node(sink).op->strategy;
     if (s == Strategy::contraction || s == Strategy::window) c.root = sink;
     taken_[static_cast<size_t>(sink)] = true;
-    if (g_.node(sink).out.size() > 1) return c;
+    if (g_.node(sink).out.size() > 1 && !g_.node(sink).op->elementwise) return c;
     for (bool grown = true; grown;) {
       grown = false;
       for (ValueId v : frontier(c)) {
@@ -64,7 +69,7 @@ class Fuser {
     const ValueId v = g_.node(pool.sink).in[0];
     const NodeId p = g_.value(v).def;
     if (p == kNoNode || taken_[static_cast<size_t>(p)] || g_.value(v).observed || g_.node(p).out.size() > 1 || !needs_kernel(g_.node(p)) || !only_used_inside(pool, v)) return;
-    Cluster producer = grow(p, v);
+    Cluster producer = grow(p, {v});
     if (producer.root == kNoNode || g_.node(producer.root).op->name != "WinogradConv") {
       clusters.push_back(std::move(producer));
       return;
@@ -127,15 +132,20 @@ class Fuser {
       }
       what += (what.empty() ? "" : "+") + std::string(n.op->name);
     }
-    body->add_output("out", map.at(c.output));
+    std::vector<std::string> names;
+    for (ValueId v : c.outputs) {
+      body->add_output("out", map.at(v));
+      names.push_back(g_.value(v).name);
+    }
     const Loc loc = main_loc(c);
     g_.set_insert_point(c.sink);
-    const std::string out_name = g_.value(c.output).name;
-    FCC_TRY(NodeId kernel, g_.add(op("Kernel"), std::move(operands), {{"what", what}}, loc, {out_name}, body));
+    FCC_TRY(NodeId kernel, g_.add(op("Kernel"), std::move(operands), {{"what", what}}, loc, names, body));
     g_.set_insert_point(kNoNode);
-    const ValueId result = g_.node(kernel).out[0];
-    if (auto content = g_.value(c.output).content; content && !g_.value(c.output).observed) g_.set_content(result, *content);
-    g_.replace_uses(c.output, result);
+    for (size_t k = 0; k < c.outputs.size(); ++k) {
+      const ValueId v = c.outputs[k], result = g_.node(kernel).out[k];
+      if (auto content = g_.value(v).content; content && !g_.value(v).observed) g_.set_content(result, *content);
+      g_.replace_uses(v, result);
+    }
     return {};
   }
 

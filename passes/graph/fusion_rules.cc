@@ -67,14 +67,14 @@ static bool is_simple_movement(const Node& n) {
 static bool same_dims(const Graph& g, ValueId a, ValueId b) { return g.value(a).type.dims == g.value(b).type.dims; }
 
 static bool only_pointwise(const Graph& g, const Cluster& c) {
-  return std::all_of(c.members.begin(), c.members.end(), [&](NodeId n) { return n == c.root || g.node(n).op->formula != nullptr; });
+  return std::all_of(c.members.begin(), c.members.end(), [&](NodeId n) { return n == c.root || is_elementwise(g.node(n)); });
 }
 
 static bool reads(const Node& n, ValueId v) { return std::find(n.in.begin(), n.in.end(), v) != n.in.end(); }
 
 // contraction → pointwise tail: the tail runs on the accumulators, so it must keep the root's shape.
 static bool may_absorb_root(const Graph& g, const Cluster& c, ValueId v) {
-  if (c.root != kNoNode || !only_pointwise(g, c) || !same_dims(g, v, c.output)) return false;
+  if (c.root != kNoNode || c.outputs.size() > 1 || !only_pointwise(g, c) || !same_dims(g, v, c.output)) return false;
   if (g.value(v).type.dtype != DType::f32) return false;
   for (NodeId n : c.members)  // the epilogue must not read what the root reads: their views of it differ
     if (reads(g.node(n), g.def(v)->in[0])) return false;
@@ -95,7 +95,7 @@ static bool reductions_agree(const Graph& g, const Cluster& c, const Node& p) {
   if (!axes) return false;
   for (NodeId n : c.members) {
     const Node& m = g.node(n);
-    if (m.op->formula || m.op->movement) continue;
+    if (is_elementwise(m) || m.op->movement) continue;
     std::optional<std::vector<int64_t>> other = reduced_axes(g, m);
     if (!other || *other != *axes || g.value(m.in[0]).type.rank() != g.value(p.in[0]).type.rank()) return false;
   }
@@ -106,12 +106,12 @@ static bool keeps_rank(const Graph& g, const Node& p) { return !p.in.empty() && 
 
 static bool feeds_pointwise_only(const Graph& g, const Cluster&, ValueId v) {
   const auto& users = g.users(v);
-  return std::all_of(users.begin(), users.end(), [&](NodeId n) { return g.node(n).op->formula != nullptr; });
+  return std::all_of(users.begin(), users.end(), [&](NodeId n) { return is_elementwise(g.node(n)); });
 }
 
 static bool feeds_reduction(const Graph& g, ValueId v) {
   const auto& users = g.users(v);
-  return std::any_of(users.begin(), users.end(), [&](NodeId n) { return !g.node(n).op->formula && !g.node(n).op->movement; });
+  return std::any_of(users.begin(), users.end(), [&](NodeId n) { return !is_elementwise(g.node(n)) && !g.node(n).op->movement; });
 }
 
 static bool is_flat_convolution(const Graph& g, const Node& n) {
@@ -192,7 +192,7 @@ static bool may_absorb_pointwise(const Graph& g, const Cluster& c, const Node& p
   for (NodeId user : g.users(v)) {
     const Node& u = g.node(user);
     if (user == c.root) return false;
-    if (u.op->formula) continue;
+    if (is_elementwise(u)) continue;
     if (u.op->movement) {
       if (!is_cheap(p) || !is_simple_movement(u)) return false;
       continue;

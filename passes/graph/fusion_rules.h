@@ -13,10 +13,11 @@ bool is_view(const Node& n);
 // Nodes that become no kernel by themselves: views of memory, and Dims.
 bool needs_kernel(const Node& n);
 
-// A group of nodes that will be one kernel; the sink's result is its output.
+// A group of nodes that will be one kernel; the sink's result is its output, or several of one shape are.
 struct Cluster {
   NodeId sink = kNoNode;
   ValueId output = kNoValue;
+  std::vector<ValueId> outputs;  // output first
   std::set<NodeId> members;
   NodeId root = kNoNode;  // its contraction or window node
 };

@@ -15,7 +15,14 @@ using Rule = ValueId (*)(Graph&, const Node&);
 // identity(x) → x, also Dropout in inference and a Cast to the same type
 ValueId drop_identity(Graph& g, const Node& n) {
   if (n.op->name == "Cast" || n.op->name == "CastLike") return g.value(n.in[0]).type.dtype == g.value(n.out[0]).type.dtype ? n.in[0] : kNoValue;
-  if (n.op->name == "Dropout" && n.out.size() > 1 && g.use_count(n.out[1]) > 0) return kNoValue;
+  if (n.op->name == "Dropout") {
+    if (n.out.size() > 1 && g.use_count(n.out[1]) > 0) return kNoValue;
+    const auto known_zero = [&](size_t k) {
+      const auto content = n.in[k] == kNoValue ? nullptr : g.value(n.in[k]).content;
+      return content && content->elements.size() == 1 && content->elements[0].is(0);
+    };
+    if (n.in.size() > 2 && !known_zero(2) && !known_zero(1)) return kNoValue;  // in training
+  }
   return n.in[0];
 }
 

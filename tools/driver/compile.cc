@@ -21,30 +21,20 @@
 #include "ir/verify.h"
 #include "passes/manager.h"
 #include "tools/driver/model_info.h"
+#include "tools/driver/stages.h"
 
 namespace fcc {
-namespace {
+namespace driver {
 
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+Dumper::Dumper(std::string dir) : dir_(std::move(dir)) {
+  if (!dir_.empty()) std::filesystem::create_directories(dir_);
+}
+void Dumper::write(std::string_view stage, const std::string& text) {
+  if (dir_.empty()) return;
+  std::ofstream(fmt::format("{}/{:02}_{}.txt", dir_, index_++, stage)) << text;
+}
 
-class Dumper {
- public:
-  explicit Dumper(std::string dir) : dir_(std::move(dir)) {
-    if (!dir_.empty()) std::filesystem::create_directories(dir_);
-  }
-  void write(std::string_view stage, const std::string& text) {
-    if (dir_.empty()) return;
-    std::ofstream(fmt::format("{}/{:02}_{}.txt", dir_, index_++, stage)) << text;
-  }
-  bool on() const { return !dir_.empty(); }
-
- private:
-  std::string dir_;
-  int index_ = 0;
-};
-
-std::vector<std::string> split(const std::string& s, char separator) {
+static std::vector<std::string> split(const std::string& s, char separator) {
   std::vector<std::string> parts;
   for (size_t at = 0; at < s.size();) {
     const size_t end = std::min(s.find(separator, at), s.size());
@@ -54,7 +44,7 @@ std::vector<std::string> split(const std::string& s, char separator) {
   return parts;
 }
 
-PassOptions pass_options(const CompileOptions& options, CompileReport& report, Dumper& dumper) {
+static PassOptions pass_options(const CompileOptions& options, CompileReport& report) {
   PassOptions p;
   p.skip = options.skip;
   for (const std::string& s : split(env("FCC_SKIP"), ',')) p.skip.push_back(s);
@@ -66,7 +56,6 @@ PassOptions pass_options(const CompileOptions& options, CompileReport& report, D
   p.verify = true;
 #endif
   p.on_time = [&report](std::string_view pass, double s) { report.stages.push_back({std::string(pass), s}); };
-  if (dumper.on()) p.on_change = [&dumper](int, std::string_view pass, const Graph& g) { dumper.write(pass, print(g)); };
   return p;
 }
 
@@ -78,9 +67,18 @@ Result<std::vector<Target>> targets_of(const CompileOptions& options) {
 
 Result<Graph> optimize(Graph g, const Target& target, const CompileOptions& options, CompileReport& report, Dumper& dumper) {
   PassContext context{.target = target, .winograd = options.winograd, .notes = {}};
-  FCC_CHECKED(run_passes(g, context, pass_options(options, report, dumper)));
+  PassOptions p = pass_options(options, report);
+  if (dumper.on()) p.on_change = [&dumper](int, std::string_view pass, const Graph& changed) { dumper.write(pass, print(changed)); };
+  FCC_CHECKED(run_passes(g, context, p));
   report.notes.insert(report.notes.end(), context.notes.begin(), context.notes.end());
   return g;
+}
+
+Status run_named(Graph& g, const Target& target, const CompileOptions& options, CompileReport& report, std::span<const std::string_view> passes) {
+  PassContext context{.target = target, .winograd = options.winograd, .notes = {}};
+  PassOptions p = pass_options(options, report);
+  p.stop_after = -1;
+  return run_passes(g, context, p, passes);
 }
 
 backend::SymbolBounds bounds_of(const Import& import) {
@@ -95,6 +93,24 @@ Result<Import> import_model(const std::string& model, const CompileOptions& opti
   return import_file(model, o);
 }
 
+Status write_image(const ModelImage& image, const std::string& output, const CompileOptions& options, CompileReport& report) {
+  const auto start = Clock::now();
+  WriteOptions w;
+  w.jobs = options.jobs > 0 ? options.jobs : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  if (options.cache) w.cache_folder = user_cache_folder();
+  FCC_CHECKED(write_model(image, output, w));
+  report.stages.push_back({"codegen+link", seconds_since(start)});
+  struct stat st {};
+  if (stat(output.c_str(), &st) == 0) report.file_bytes = st.st_size;
+  return {};
+}
+
+}  // namespace driver
+
+namespace {
+
+using namespace driver;
+
 struct Lowered {
   ModelImage image;
   std::vector<Graph> graphs;
@@ -105,6 +121,7 @@ Result<Lowered> lower_all(Import& import, const CompileOptions& options, Compile
   FCC_TRY(std::vector<Target> targets, targets_of(options));
   Lowered out;
   backend::ConstantPool pool;
+  backend::StatePool states(pool);
   const backend::SymbolBounds bounds = bounds_of(import);
   for (const Target& target : targets) {
     const bool last = &target == &targets.back();
@@ -112,7 +129,7 @@ Result<Lowered> lower_all(Import& import, const CompileOptions& options, Compile
     const auto start = Clock::now();
     VariantImage variant;
     variant.target = target;
-    FCC_TRY(EntryImage entry, backend::schedule(g, "infer", target, bounds, variant, pool));
+    FCC_TRY(EntryImage entry, backend::schedule(g, "infer", target, bounds, variant, pool, states));
     report.stages.push_back({"lower", seconds_since(start)});
     report.steps = static_cast<int64_t>(entry.steps.size());
     report.distinct_kernels += static_cast<int64_t>(variant.kernels.size());
@@ -124,6 +141,8 @@ Result<Lowered> lower_all(Import& import, const CompileOptions& options, Compile
     out.graphs.push_back(std::move(g));
   }
   report.kernels = report.steps;
+  out.image.state_arena_bytes = states.bytes();
+  out.image.states = states.take();
   out.image.constants_bytes = pool.bytes();
   out.image.constants = pool.take();
   out.image.source_hash = import.sha256;
@@ -144,14 +163,7 @@ Result<CompileReport> compile_import(Import import, const std::string& output, c
   lowered.image.producer = "fcc " FCC_VERSION;
   lowered.image.info_json = model_info_json(lowered.image, import);
   tell(options, "generate code", 2);
-  const auto start = Clock::now();
-  WriteOptions w;
-  w.jobs = options.jobs > 0 ? options.jobs : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  if (options.cache) w.cache_folder = user_cache_folder();
-  FCC_CHECKED(write_model(lowered.image, output, w));
-  report.stages.push_back({"codegen+link", seconds_since(start)});
-  struct stat st {};
-  if (stat(output.c_str(), &st) == 0) report.file_bytes = st.st_size;
+  FCC_CHECKED(write_image(lowered.image, output, options, report));
   tell(options, "done", 3);
   return report;
 }
