@@ -383,7 +383,7 @@ static void name_operands(const Graph& g, const NodeForm& n, Diagnostic& d) {
 
 Status Importer::import_node(const NodeProto& node, std::vector<ValueId> in) {
   NodeForm n{*graph_,
-             node.op_type(),
+             full_op_name(node.domain(), node.op_type()),
              frame().opset,
              std::move(in),
              {node.output().begin(), node.output().end()},

@@ -4,6 +4,7 @@
 #include "ir/grad.h"
 #include "ir/loop/scalar.h"
 #include "ir/ops/numeric.h"
+#include "ir/ops/random.h"
 
 namespace fcc {
 namespace {
@@ -106,23 +107,52 @@ Result<std::vector<ValueId>> expand_cast_like(GraphBuilder& b, const Node& n) {
   return std::vector<ValueId>{v};
 }
 
-// ---- Dropout as inference sees it: the input, and a mask that keeps everything -------------------------------
+// ---- Dropout: in inference the input and a mask that keeps everything; in training what a seed makes of it ----------
 
 Status infer_dropout(InferContext& c) {
   FCC_CHECKED(ops::require_type(c, 0, ops::kFloats, "the input"));
-  const auto known_zero = [&](size_t k) {
-    return c.has(k) && c.content(k) && c.content(k)->elements.size() == 1 && c.content(k)->elements[0].is(0);
-  };
-  if (c.has(2) && !known_zero(2) && !known_zero(1))
-    return c.fail("training_mode must be false",
-                  "export the model in inference mode (model.eval()); fcc train adds dropout itself");
+  if (c.has(1) && (c.rank(1) != 0 || !is_float(c.dtype(1)))) return c.fail("the ratio must be one float");
+  if (c.has(2) && (c.rank(2) != 0 || c.dtype(2) != DType::boolean)) return c.fail("training_mode must be one bool");
   c.set(0, c.type(0));
   if (c.n_out() > 1) c.set(1, DType::boolean, c.dims(0));
   return {};
 }
+constexpr int64_t kSeededTable = 65536;  // numbers drawn ahead for a size that is not known: 512 KiB
 void eval_dropout(EvalContext& c) {
-  ops::store(c.out[0], c.in[0]->to_doubles());
-  if (c.out.size() > 1) ops::store(c.out[1], std::vector<int64_t>(static_cast<size_t>(c.out[1].elements()), 1));
+  std::vector<double> x = c.in[0]->to_doubles();
+  std::vector<int64_t> mask(x.size(), 1);
+  if (c.has(2) && c.in[2]->get_int(0) != 0) {
+    const double ratio = c.has(1) ? c.in[1]->get_double(0) : 0.5;
+    const std::vector<double> drawn = numpy_uniform(static_cast<uint32_t>(c.attrs.integer("seed")), static_cast<int64_t>(x.size()));
+    for (size_t i = 0; i < x.size(); ++i) {
+      mask[i] = drawn[i] >= ratio;
+      x[i] = mask[i] ? x[i] * (1 / (1 - ratio)) : 0;
+    }
+  }
+  ops::store(c.out[0], x);
+  if (c.out.size() > 1) ops::store(c.out[1], mask);
+}
+// mask = u >= ratio with NumPy's numbers for the seed; y = mask ? x / (1 - ratio) : 0. fcc train draws its own numbers.
+Result<std::vector<ValueId>> expand_dropout(GraphBuilder& b, const Node& n) {
+  const auto known_zero = [&](size_t k) {
+    const auto content = n.in.size() > k && n.in[k] != kNoValue ? b.graph.value(n.in[k]).content : nullptr;
+    return content && content->elements.size() == 1 && content->elements[0].is(0);
+  };
+  if (n.in.size() < 3 || known_zero(1) || known_zero(2)) return std::vector<ValueId>{};
+  const ValueId x = n.in[0], training = n.in[2];
+  const TensorType type = b.type(x);
+  const SymExpr elements = type.elements();
+  const std::vector<double> drawn = numpy_uniform(static_cast<uint32_t>(n.attrs.integer("seed")), elements.is_constant() ? elements.constant() : kSeededTable);
+  const ValueId table = b.constant(Tensor::of<double>(DType::f64, {static_cast<int64_t>(drawn.size())}, drawn), "drawn");
+  const ValueId ratio = n.in[1] == kNoValue ? b.scalar(DType::f64, 0.5) : b("Cast", {n.in[1]}, {{"to", DType::f64}});
+  const ValueId drop = b("Less", {b("SeededUniform", {table, b.dims(type.dims)}), ratio});
+  const ValueId keep = b("Not", {b("And", {drop, training})});
+  const ValueId one = b.scalar(DType::f64, 1), scale = b("Cast", {b("Div", {one, b("Sub", {one, ratio})})}, {{"to", type.dtype}});
+  const ValueId used = b("Where", {training, scale, b.scalar(type.dtype, 1)});
+  std::vector<ValueId> results{b("Where", {keep, b("Mul", {x, used}), b.scalar(type.dtype, 0)})};
+  if (n.out.size() > 1) results.push_back(keep);
+  FCC_CHECKED(b.status());
+  return results;
 }
 Expr define_dropout(DefineContext& c, size_t result, In index) {
   return result == 0 ? c.in(0, index) : loop::boolean(true);
@@ -362,13 +392,14 @@ void register_conversions(Registry& r) {
          .formula = identity,
          .grad = chain_rule<pass>});
   r.add({.name = "Dropout",
-         .doc = "x, and a mask of true: what inference makes of it",
+         .doc = "x, and a mask of true; in training elements are dropped as NumPy's generator says for the seed",
          .attrs = {{"seed", AttrType::integer}},
          .in = {1, 3},
          .out = {1, 2},
          .infer = infer_dropout,
          .eval = eval_dropout,
          .define = define_dropout,
+         .expand = expand_dropout,
          .grad = chain_rule<pass>});
 }
 

@@ -81,7 +81,7 @@ void require_channels_at_run(DefineContext& c, size_t k) {
   ops::require_equal(c, c.dims(k)[0], c.dims(0)[1], "a normalization's scale does not have one number a channel");
 }
 
-// ---- BatchNormalization as inference sees it --------------------------------------------------------------------
+// ---- BatchNormalization ------------------------------------------------------------------------------------
 
 SymExpr batch_channels(const Dims& x) {
   return x.size() > 1 ? x[1] : SymExpr(1);
@@ -90,15 +90,90 @@ SymExpr batch_channels(const Dims& x) {
 Status infer_batch(InferContext& c) {
   static constexpr std::string_view kNames[] = {"", "scale", "B", "input_mean", "input_var"};
   FCC_CHECKED(require_channels(c, 1));
-  if (c.attrs.flag("training_mode") || c.n_out() > 1)
-    return c.fail("training_mode must be 0",
-                  "export the model in inference mode (model.eval()); fcc train makes the training step itself");
+  const bool training = c.attrs.flag("training_mode");
+  if (!training && c.n_out() > 1) return c.fail("has running statistics as results although training_mode is 0");
   for (size_t k = 1; k < 5; ++k) FCC_CHECKED(require_channel_vector(c, k, kNames[k], batch_channels(c.dims(0))));
   c.set(0, c.type(0));
+  for (size_t k = 1; k < c.n_out(); ++k) c.set(k, c.type(k + 2));
   return {};
 }
 
+// Mean and variance a channel over all other axes.
+std::vector<HostMoments> channel_moments(std::span<const double> x, size_t channels, size_t inner) {
+  std::vector<std::vector<double>> groups(channels);
+  for (size_t i = 0; i < x.size(); ++i) groups[i / inner % channels].push_back(x[i]);
+  std::vector<HostMoments> moments;
+  for (const std::vector<double>& group : groups) moments.push_back(host_moments(group));
+  return moments;
+}
+
+// running = momentum running + (1 - momentum) statistic of the batch
+void eval_batch_training(EvalContext& c) {
+  std::vector<double> x = c.in[0]->to_doubles();
+  const std::vector<double> scale = c.in[1]->to_doubles(), b = c.in[2]->to_doubles();
+  const std::vector<int64_t>& shape = c.in[0]->shape();
+  const auto channels = scale.size(),
+             inner = shape.size() > 1 ? static_cast<size_t>(product(std::span(shape).subspan(2))) : 1;
+  const std::vector<HostMoments> moments = channel_moments(x, channels, inner);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t ch = i / inner % channels;
+    x[i] = (x[i] - moments[ch].mean) / std::sqrt(moments[ch].variance + epsilon_of(c.attrs)) * scale[ch] + b[ch];
+  }
+  ops::store(c.out[0], x);
+  const double momentum = c.attrs.number("momentum", 0.9), n = static_cast<double>(x.size()) / static_cast<double>(channels);
+  const double correction = c.attrs.flag("unbiased") ? n / (n - 1) : 1;
+  for (size_t k = 1; k < c.out.size(); ++k) {
+    std::vector<double> running = c.in[k + 2]->to_doubles();
+    for (size_t ch = 0; ch < channels; ++ch)
+      running[ch] = running[ch] * momentum + (1 - momentum) * (k == 1 ? moments[ch].mean : moments[ch].variance * correction);
+    ops::store(c.out[k], running);
+  }
+}
+
+// Batch statistics spelled out: their gradient follows from that of the parts.
+Result<std::vector<ValueId>> expand_batch(GraphBuilder& b, const Node& n) {
+  if (!n.attrs.flag("training_mode")) return std::vector<ValueId>{};
+  const ValueId x = n.in[0];
+  const TensorType type = b.type(x);
+  std::vector<int64_t> axes;
+  Dims per_channel(static_cast<size_t>(type.rank()), SymExpr(1));
+  SymExpr count = 1;
+  for (int64_t d = 0; d < type.rank(); ++d) {
+    if (d == 1) continue;
+    axes.push_back(d);
+    count = count * type.dims[static_cast<size_t>(d)];
+  }
+  if (type.rank() > 1) per_channel[1] = type.dims[1];
+  const auto line = [&](ValueId v) { return b("Reshape", {v, b.dims(per_channel)}, {{"allowzero", int64_t{1}}}); };
+  const auto number = [&](DType t, double v) { return b.scalar(t, v); };
+  ValueId mean = b("ReduceMean", {x, b.ints(axes)}, {{"keepdims", int64_t{1}}});
+  if (!(count - 2).provably_nonnegative()) mean = b("CheckCount", {mean}, {{"count", Dims{count}}});
+  const ValueId centered = b("Sub", {x, mean});
+  const ValueId variance = b("ReduceMean", {b("Mul", {centered, centered}), b.ints(axes)}, {{"keepdims", int64_t{1}}});
+  const ValueId inverse = b("Reciprocal", {b("Sqrt", {b("Add", {variance, number(type.dtype, epsilon_of(n.attrs))})})});
+  const auto parameter = [&](size_t k) {
+    const ValueId v = line(n.in[k]);
+    return b.type(v).dtype == type.dtype ? v : b("Cast", {v}, {{"to", type.dtype}});
+  };
+  std::vector<ValueId> results{b("Add", {b("Mul", {b("Mul", {centered, inverse}), parameter(1)}), parameter(2)})};
+  const double momentum = n.attrs.number("momentum", 0.9);
+  for (size_t k = 1; k < n.out.size(); ++k) {
+    const DType t = b.type(n.in[k + 2]).dtype;
+    ValueId now = k == 1 ? mean : variance;
+    if (k == 2 && n.attrs.flag("unbiased")) {
+      const ValueId total = b("Cast", {b("Dims", {}, {{"dims", Dims{count}}, {"scalar", int64_t{1}}})}, {{"to", type.dtype}});
+      now = b("Mul", {now, b("Div", {total, b("Sub", {total, number(type.dtype, 1)})})});
+    }
+    now = b("Reshape", {now, b.dims(b.type(n.in[k + 2]).dims)}, {{"allowzero", int64_t{1}}});
+    if (type.dtype != t) now = b("Cast", {now}, {{"to", t}});
+    results.push_back(b("Add", {b("Mul", {n.in[k + 2], number(t, momentum)}), b("Mul", {now, number(t, 1 - momentum)})}));
+  }
+  FCC_CHECKED(b.status());
+  return results;
+}
+
 void eval_batch(EvalContext& c) {
+  if (c.attrs.flag("training_mode")) return eval_batch_training(c);
   std::vector<double> x = c.in[0]->to_doubles();
   const std::vector<double> scale = c.in[1]->to_doubles(), b = c.in[2]->to_doubles(), mean = c.in[3]->to_doubles(),
                             var = c.in[4]->to_doubles();
@@ -498,6 +573,7 @@ struct Entry {
   void (*eval)(EvalContext&);
   Expr (*define)(DefineContext&, size_t, In);
   GradRule grad;
+  Result<std::vector<ValueId>> (*expand)(GraphBuilder&, const Node&) = nullptr;
 };
 void add(Registry& r, Entry e) {
   r.add({.name = e.name,
@@ -508,6 +584,7 @@ void add(Registry& r, Entry e) {
          .infer = e.infer,
          .eval = e.eval,
          .define = e.define,
+         .expand = e.expand,
          .grad = e.grad});
 }
 
@@ -518,14 +595,19 @@ void register_norm(Registry& r) {
       stash{"stash_type", AttrType::integer};
   const Arity one{1, 1};
   add(r, {"BatchNormalization",
-          "(x - mean) / sqrt(var + epsilon) scale + B with stored statistics",
-          {epsilon, {"momentum", AttrType::number}, {"training_mode", AttrType::integer}},
+          "(x - mean) / sqrt(var + epsilon) scale + B with stored statistics, or in training_mode with the batch's; "
+          "unbiased: the running variance takes n/(n-1) of the batch's, as PyTorch does",
+          {epsilon,
+           {"momentum", AttrType::number},
+           {"training_mode", AttrType::integer},
+           {"unbiased", AttrType::integer}},
           {5, 5},
           {1, 3},
           infer_batch,
           eval_batch,
           define_batch,
-          grad_batch_norm});
+          grad_batch_norm,
+          expand_batch});
   add(r, {"LayerNormalization",
           "the axes from `axis` on to mean 0 and variance 1, then scale and bias",
           {axis, epsilon, stash},

@@ -50,6 +50,8 @@ class UpgradeTable {
   void rename(std::string_view op, std::string_view newest);
   Status run(NodeForm& node) const;
   std::string_view newest_name(std::string_view op) const;
+  // Whether nodes of this (full) name are changed at all; those of other domains than ONNX's are built here or nowhere.
+  bool knows(std::string_view op) const { return steps_.contains(op); }
 
  private:
   struct Step {

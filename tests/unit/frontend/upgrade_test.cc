@@ -247,6 +247,51 @@ TEST(Upgrade, HintsAndTestModeBefore7) {
   EXPECT_EQ(old("Cast", 1, iota({2}), [](auto&, auto& n) { set(n, "to", "INT32"); })[0].dtype(), DType::i32);
 }
 
+// Two tensors at once; v' = alpha v + g, x' = x - r v'; with Nesterov x' = x - r (g + alpha v').
+TEST(Upgrade, PreviewOptimizerIsSpelledOut) {
+  for (const bool nesterov : {false, true}) {
+    ModelMaker m;
+    m.import("ai.onnx.preview.training", 1);
+    m.floats("r", {}, {0.5f});
+    m.ints("t", {}, {3});
+    for (const char* name : {"x1", "x2", "g1", "g2", "v1", "v2"}) m.input(name, {1});
+    auto& n = m.node("Momentum", {"r", "t", "x1", "x2", "g1", "g2", "v1", "v2"}, {"nx1", "nx2", "nv1", "nv2"});
+    n.set_domain("ai.onnx.preview.training");
+    set(set(set(set(n, "alpha", 0.5f), "beta", 1.0f), "norm_coefficient", 0.0f), "mode",
+        nesterov ? "nesterov" : "standard");
+    for (const char* name : {"nx1", "nx2", "nv1", "nv2"}) m.output(name);
+    const std::vector<Tensor> y =
+        run(m, {f32({1}, {10}), f32({1}, {20}), f32({1}, {1}), f32({1}, {2}), f32({1}, {4}), f32({1}, {8})});
+    ASSERT_EQ(y.size(), 4u);
+    EXPECT_EQ(values(y, 2), (Doubles{3}));
+    EXPECT_EQ(values(y, 3), (Doubles{6}));
+    EXPECT_EQ(values(y, 0), (Doubles{nesterov ? 8.75 : 8.5}));
+    EXPECT_EQ(values(y, 1), (Doubles{nesterov ? 17.5 : 17.0}));
+  }
+}
+
+// ONNX's case test_adam_multiple, with the epsilon that its file leaves out although its outputs were computed with it.
+TEST(Upgrade, PreviewAdamOfSeveralTensors) {
+  ModelMaker m;
+  m.import("ai.onnx.preview.training", 1);
+  m.floats("r", {}, {0.1f});
+  m.ints("t", {}, {0});
+  for (const char* name : {"x", "g", "v", "h"}) {
+    m.input(std::string(name) + "1", {1});
+    m.input(std::string(name) + "2", {2});
+  }
+  auto& n = m.node("Adam", {"r", "t", "x1", "x2", "g1", "g2", "v1", "v2", "h1", "h2"}, {"nx1", "nx2", "nv1", "nv2", "nh1", "nh2"});
+  n.set_domain("ai.onnx.preview.training");
+  set(set(set(set(n, "alpha", 0.95f), "beta", 0.85f), "norm_coefficient", 0.001f), "epsilon", 0.01f);
+  for (const char* name : {"nx1", "nx2", "nv1", "nv2", "nh1", "nh2"}) m.output(name);
+  const std::vector<Tensor> y = run(m, {f32({1}, {1}), f32({2}, {1, 2}), f32({1}, {-1}), f32({2}, {-1, -3}), f32({1}, {2}), f32({2}, {4, 1}),
+                                        f32({1}, {0.5f}), f32({2}, {1, 10})});
+  ASSERT_EQ(y.size(), 6u);
+  const std::vector<std::vector<double>> expected = {{0.75913626}, {0.6286528, 1.9745853}, {1.85005}, {3.75005, 0.80009997}, {0.5747002}, {0.9997002, 9.848201}};
+  for (size_t k = 0; k < y.size(); ++k)
+    for (size_t i = 0; i < expected[k].size(); ++i) EXPECT_NEAR(y[k].get_double(static_cast<int64_t>(i)), expected[k][i], 1e-6);
+}
+
 TEST(Upgrade, ArgumentsOfTheNewestFormPassUnchanged) {
   EXPECT_EQ(values(old("ReduceSum", 18, iota({2, 3}), [](auto& m, auto& n) { ints(m, n, "axes", {0}); })),
             (Doubles{3, 5, 7}));
