@@ -33,13 +33,14 @@ static Json entry_json(const EntryImage& e) {
           {"buffers", e.buffers.size()}, {"workspace_bytes", e.workspace_bytes}};
 }
 
-std::string model_info_json(const ModelImage& image, const Import& import) {
+std::string model_info_json(const ModelImage& image, const Import& import, const std::string& training) {
   Json targets = Json::array(), entries = Json::array();
   for (const VariantImage& v : image.variants) targets.push_back(v.target.text());
   for (const EntryImage& e : image.variants.front().entries) entries.push_back(entry_json(e));
-  const Json info = {{"producer", image.producer}, {"source", {{"sha256", image.source_hash}, {"opset", import.opset}, {"ir_version", import.ir_version}, {"producer", import.producer}}},
+  Json info = {{"producer", image.producer}, {"source", {{"sha256", image.source_hash}, {"opset", import.opset}, {"ir_version", import.ir_version}, {"producer", import.producer}}},
                      {"targets", targets}, {"entries", entries}, {"constants_bytes", image.constants_bytes}, {"state_bytes", image.state_arena_bytes},
                      {"kernels", image.variants.front().kernels.size()}};
+  if (!training.empty()) info["training"] = Json::parse(training);
   return info.dump(1);
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// What `fcc info` shows of a compiled model, as JSON stored in the file.
+// What `fcc info` shows of a compiled model, as JSON stored in the file. training: the object of docs/training.md, or "".
 #include <string>
 
 #include "backend/llvm/model_image.h"
@@ -7,6 +7,6 @@
 
 namespace fcc {
 
-std::string model_info_json(const ModelImage&, const Import&);
+std::string model_info_json(const ModelImage&, const Import&, const std::string& training = "");
 
 }  // namespace fcc

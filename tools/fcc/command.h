@@ -49,6 +49,7 @@ Command test_command();
 Command dump_command();
 Command fit_command();
 Command export_command();
+Command train_command();
 std::span<const Command> commands();
 
 }  // namespace fcc

@@ -15,7 +15,7 @@ std::span<const Command> commands() {
   static const std::vector<Command> list = {
       compile_command(), check_command(),  info_command(), run_command(),
       bench_command(),   verify_command(), gradcheck_command(), test_command(), dump_command(),
-      fit_command(),     export_command(),
+      train_command(),   fit_command(),     export_command(),
   };
   return list;
 }

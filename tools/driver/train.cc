@@ -1,0 +1,141 @@
+#include "tools/driver/train.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "backend/memory_plan.h"
+#include "ir/text.h"
+#include "tools/driver/model_info.h"
+#include "tools/driver/stages.h"
+
+namespace fcc {
+namespace {
+
+using namespace driver;
+using Json = nlohmann::ordered_json;
+
+// What recognises must come before differentiation, while the graph still has the exporter's spelling; what folds
+// weights finds states instead of constants and leaves them alone.
+constexpr std::string_view kEarly[] = {
+    "fold_constants",        "fold_shapes",       "simplify",          "merge_equal",    "recognize_norms",
+    "recognize_activations", "canonicalize_gemm", "expand_composites", "fold_constants", "simplify"};
+
+constexpr int64_t kUsualBatch = 64;  // for the figure of memory when the batch is open
+
+Result<Training> training_of(const Import& import, TrainOptions options, const CompileOptions& compile,
+                             CompileReport& report, const Target& target) {
+  options.producer = import.producer;
+  const EarlyPasses early = [&](Graph& g) { return run_named(g, target, compile, report, kEarly); };
+  return build_training(import.graph, import.initializers, options, early);
+}
+
+Json training_json(const Training& t, const TrainOptions& options, const std::string& schedule) {
+  Json groups = Json::array(), parameters = Json::array(), targets = Json::array();
+  for (const ParameterGroup& g : t.groups)
+    groups.push_back({{"lr", g.lr}, {"factor", g.factor}, {"state", g.state}, {"match", g.match}});
+  for (const TrainingState& s : t.states) {
+    if (s.role != StateRole::parameter) continue;
+    parameters.push_back({{"name", s.name},
+                          {"dtype", std::string(name(s.type.dtype))},
+                          {"shape", s.type.extents()},
+                          {"trainable", s.trainable}});
+    if (s.trainable) parameters.back()["group"] = s.group;
+  }
+  for (const TrainingTarget& x : t.targets) {
+    targets.push_back({{"input", x.input}, {"output", x.output}, {"loss", x.loss}});
+    if (x.classes > 0) targets.back()["classes"] = x.classes;
+  }
+  Json j = {{"loss", options.loss}, {"optimizer", t.optimizer}};
+  if (!schedule.empty()) j["schedule"] = schedule;
+  j["groups"] = groups;
+  j["parameters"] = parameters;
+  j["targets"] = targets;
+  j["seed"] = options.seed;
+  j["notes"] = t.notes;
+  return j;
+}
+
+// The most that a step has live at once, open dimensions at `size`.
+int64_t workspace_at(const EntryImage& entry, int64_t size) {
+  if (entry.workspace_bytes >= 0) return entry.workspace_bytes;
+  std::vector<backend::BufferLife> lives;
+  for (const BufferImage& b : entry.buffers)
+    lives.push_back({b.bytes.evaluate([&](std::string_view) { return size; }), b.first_step, b.last_step});
+  return backend::peak_bytes(lives);
+}
+
+Status lower_entries(const Training& training, const Import& import, const std::vector<Target>& targets,
+                     const CompileOptions& options, ModelImage& image, TrainReport& report) {
+  Dumper dumper(options.dump_dir);
+  backend::ConstantPool pool;
+  backend::StatePool states(pool);
+  for (const TrainingState& s : training.states)
+    states.add(s.name, s.type, s.initial, static_cast<fcc_state_role>(s.role));
+  const backend::SymbolBounds bounds = bounds_of(import);
+  for (const Target& target : targets) {
+    VariantImage variant;
+    variant.target = target;
+    for (const TrainingEntry& e : training.entries) {
+      if (dumper.on()) dumper.write(e.name, print(e.graph));
+      FCC_TRY(Graph g, optimize(e.graph, target, options, report.compile, dumper));
+      const auto start = Clock::now();
+      FCC_TRY(EntryImage entry, backend::schedule(g, e.name, target, bounds, variant, pool, states));
+      report.compile.stages.push_back({"lower " + e.name, seconds_since(start)});
+      report.compile.steps += static_cast<int64_t>(entry.steps.size());
+      if (e.name == "train_step") {
+        const bool open = entry.workspace_bytes < 0;
+        report.batch = open ? kUsualBatch : 0;
+        report.step_bytes = workspace_at(entry, kUsualBatch);
+        report.compile.workspace_bytes = report.step_bytes;
+      }
+      variant.entries.push_back(std::move(entry));
+    }
+    report.compile.distinct_kernels += static_cast<int64_t>(variant.kernels.size());
+    image.variants.push_back(std::move(variant));
+  }
+  report.compile.kernels = report.compile.steps;
+  image.state_arena_bytes = report.state_bytes = states.bytes();
+  image.states = states.take();
+  image.constants_bytes = report.compile.constant_bytes = pool.bytes();
+  image.constants = pool.take();
+  return {};
+}
+
+}  // namespace
+
+Result<Training> training_graphs(const std::string& model, const TrainOptions& options, const CompileOptions& compile) {
+  FCC_TRY(Import import, import_model(model, compile));
+  FCC_TRY(std::vector<Target> targets, targets_of(compile));
+  CompileReport report;
+  return training_of(import, options, compile, report, targets[0]);
+}
+
+Result<TrainReport> train_file(const std::string& model, const std::string& output, const TrainOptions& options,
+                               const std::string& schedule, const CompileOptions& compile) {
+  TrainReport report;
+  const auto start = Clock::now();
+  FCC_TRY(Import import, import_model(model, compile));
+  FCC_TRY(std::vector<Target> targets, targets_of(compile));
+  report.compile.stages.push_back({"import", seconds_since(start)});
+  report.compile.notes = import.notes;
+  FCC_TRY(Training training, training_of(import, options, compile, report.compile, targets[0]));
+  report.compile.notes.insert(report.compile.notes.end(), training.notes.begin(), training.notes.end());
+  report.optimizer = training.optimizer;
+  for (const TrainingState& s : training.states) {
+    if (s.role != StateRole::parameter) continue;
+    const int64_t n = s.type.elements().constant();
+    report.parameters += n;
+    report.trained += s.trainable ? n : 0;
+  }
+  ModelImage image;
+  FCC_CHECKED(lower_entries(training, import, targets, compile, image, report));
+  image.producer = "fcc " FCC_VERSION;
+  image.source_hash = import.sha256;
+  image.info_json = model_info_json(image, import, training_json(training, options, schedule).dump());
+  FCC_CHECKED(write_image(image, output, compile, report.compile));
+  report.states = std::move(training.states);
+  return report;
+}
+
+}  // namespace fcc
