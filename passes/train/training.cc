@@ -44,6 +44,19 @@ class TrainingBuilder {
     return std::move(out_);
   }
 
+  Result<TrainingCheck> check(const Graph& model, const std::vector<std::pair<std::string, ValueId>>& initializers) {
+    TrainingCheck found;
+    FCC_CHECKED(prepare(model, initializers));
+    FCC_TRY(plan_, plan_optimizer(options_, out_.states));
+    parameters_ = out_.states;
+    Backward w;
+    FCC_TRY(const GradRequest request, forward(w));
+    for (const MissingGradient& m : missing_gradients(w.g, request)) found.missing.push_back({m.reason, m.behind});
+    found.states = parameters_;
+    found.notes = out_.notes;
+    return found;
+  }
+
  private:
   Status prepare(const Graph& model, std::vector<std::pair<std::string, ValueId>> initializers) {
     base_ = model;
@@ -86,9 +99,8 @@ class TrainingBuilder {
     std::vector<ParameterGradient> gradients;
   };
 
-  // Forward in training mode, loss, and the gradient of every trained parameter.
-  Result<Backward> backward() {
-    Backward w;
+  // Forward in training mode and loss; what the gradients are asked of.
+  Result<GradRequest> forward(Backward& w) {
     w.g = base_;
     Graph& g = w.g;
     std::vector<TrainingState> hyper;
@@ -104,7 +116,14 @@ class TrainingBuilder {
       out_.notes.insert(out_.notes.end(), notes.begin(), notes.end());
     }
     FCC_CHECKED(early_(g));
-    FCC_TRY(const GradRequest request, seeds(g));
+    return seeds(g);
+  }
+
+  // The gradient of every trained parameter.
+  Result<Backward> backward() {
+    Backward w;
+    FCC_TRY(const GradRequest request, forward(w));
+    Graph& g = w.g;
     FCC_TRY(const std::vector<ValueId> gradients, add_gradients(g, request));
     for (size_t k = 0; k < gradients.size(); ++k) {
       if (gradients[k] == kNoValue) {
@@ -205,6 +224,12 @@ class TrainingBuilder {
 Result<Training> build_training(const Graph& model, const std::vector<std::pair<std::string, ValueId>>& initializers,
                                 const TrainOptions& options, const EarlyPasses& early) {
   return TrainingBuilder(options, early).run(model, initializers);
+}
+
+Result<TrainingCheck> check_training(const Graph& model,
+                                     const std::vector<std::pair<std::string, ValueId>>& initializers,
+                                     const TrainOptions& options, const EarlyPasses& early) {
+  return TrainingBuilder(options, early).check(model, initializers);
 }
 
 }  // namespace fcc

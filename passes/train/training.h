@@ -72,4 +72,18 @@ using EarlyPasses = std::function<Status(Graph&)>;
 Result<Training> build_training(const Graph& model, const std::vector<std::pair<std::string, ValueId>>& initializers,
                                 const TrainOptions&, const EarlyPasses& early);
 
+// Before compiling: every parameter, and every node through which no gradient goes, with the parameters behind it.
+struct TrainingCheck {
+  struct Missing {
+    Diagnostic reason;
+    std::vector<std::string> behind;
+  };
+  std::vector<TrainingState> states;  // parameters and buffers
+  std::vector<Missing> missing;
+  std::vector<std::string> notes;
+};
+Result<TrainingCheck> check_training(const Graph& model,
+                                     const std::vector<std::pair<std::string, ValueId>>& initializers,
+                                     const TrainOptions&, const EarlyPasses& early);
+
 }  // namespace fcc

@@ -17,17 +17,20 @@ using Json = nlohmann::ordered_json;
 
 // What recognises must come before differentiation, while the graph still has the exporter's spelling; what folds
 // weights finds states instead of constants and leaves them alone.
-constexpr std::string_view kEarly[] = {
-    "fold_constants",        "fold_shapes",       "simplify",          "merge_equal",    "recognize_norms",
-    "recognize_activations", "canonicalize_gemm", "expand_composites", "fold_constants", "simplify"};
+constexpr std::string_view kEarly[] = {"fold_constants",    "fold_shapes",     "simplify",
+                                       "merge_equal",       "recognize_norms", "recognize_activations",
+                                       "expand_composites", "fold_constants",  "simplify"};
 
 constexpr int64_t kUsualBatch = 64;  // for the figure of memory when the batch is open
+
+EarlyPasses early_passes(const CompileOptions& compile, CompileReport& report, const Target& target) {
+  return [&](Graph& g) { return run_named(g, target, compile, report, kEarly); };
+}
 
 Result<Training> training_of(const Import& import, TrainOptions options, const CompileOptions& compile,
                              CompileReport& report, const Target& target) {
   options.producer = import.producer;
-  const EarlyPasses early = [&](Graph& g) { return run_named(g, target, compile, report, kEarly); };
-  return build_training(import.graph, import.initializers, options, early);
+  return build_training(import.graph, import.initializers, options, early_passes(compile, report, target));
 }
 
 Json training_json(const Training& t, const TrainOptions& options, const std::string& schedule) {
@@ -109,6 +112,16 @@ Result<Training> training_graphs(const std::string& model, const TrainOptions& o
   FCC_TRY(std::vector<Target> targets, targets_of(compile));
   CompileReport report;
   return training_of(import, options, compile, report, targets[0]);
+}
+
+Result<TrainingCheck> check_train_file(const std::string& model, const TrainOptions& options,
+                                       const CompileOptions& compile) {
+  FCC_TRY(Import import, import_model(model, compile));
+  FCC_TRY(std::vector<Target> targets, targets_of(compile));
+  CompileReport report;
+  TrainOptions train = options;
+  train.producer = import.producer;
+  return check_training(import.graph, import.initializers, train, early_passes(compile, report, targets[0]));
 }
 
 Result<TrainReport> train_file(const std::string& model, const std::string& output, const TrainOptions& options,

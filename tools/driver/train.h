@@ -23,4 +23,6 @@ Result<TrainReport> train_file(const std::string& model, const std::string& outp
 // The graph of an entry before the pipeline ("train_step", "evaluate", ...), for tests and fcc dump.
 Result<Training> training_graphs(const std::string& model, const TrainOptions&, const CompileOptions&);
 
+Result<TrainingCheck> check_train_file(const std::string& model, const TrainOptions&, const CompileOptions&);
+
 }  // namespace fcc

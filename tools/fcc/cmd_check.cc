@@ -3,6 +3,7 @@
 
 #include "frontend/onnx/import.h"
 #include "tools/cost.h"
+#include "tools/driver/train.h"
 #include "tools/fcc/arguments.h"
 
 namespace fcc {
@@ -13,7 +14,8 @@ using Json = nlohmann::ordered_json;
 struct Options {
   std::string model;
   std::vector<std::string> dims;
-  bool json = false;
+  bool json = false, train = false;
+  TrainOptions training;
 };
 
 // What only a model that imports can tell.
@@ -104,7 +106,35 @@ Json to_json(const ModelSummary& s, const std::optional<Costs>& costs) {
   return json;
 }
 
+std::string place_of(const Diagnostic& d) { return d.where.empty() ? "" : " (" + d.where + ")"; }
+
+// The parameters, and what stands between them and the loss.
+Result<ExitCode> check_train(const Options& options) {
+  CompileOptions compile;
+  compile.dims = options.dims;
+  FCC_TRY(TrainingCheck c, check_train_file(options.model, options.training, compile));
+  if (options.json) {
+    Json json = {{"parameters", Json::array()}, {"missing", Json::array()}, {"notes", c.notes}, {"trainable", c.missing.empty()}};
+    for (const TrainingState& s : c.states)
+      json["parameters"].push_back({{"name", s.name}, {"shape", s.type.extents()}, {"buffer", s.role == StateRole::buffer}, {"trainable", s.trainable}});
+    for (const auto& m : c.missing) json["missing"].push_back({{"what", m.reason.what}, {"where", m.reason.where}, {"hint", m.reason.hint}, {"behind", m.behind}});
+    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+    return c.missing.empty() ? kDone : kModelFault;
+  }
+  for (const TrainingState& s : c.states)
+    fmt::print("{:<10} {:<24} {}\n", s.role == StateRole::buffer ? "buffer" : s.trainable ? "trained" : "frozen", s.type.text(), s.name);
+  for (const auto& m : c.missing) {
+    fmt::print("no gradient: {}{}\n", m.reason.what, place_of(m.reason));
+    if (!m.behind.empty()) fmt::print("   behind it: {}\n", fmt::join(m.behind, ", "));
+  }
+  if (!c.missing.empty()) fmt::print("train what is left with: --freeze, a regular expression for the parameters behind the nodes above\n");
+  for (const std::string& note : c.notes) fmt::print(stderr, "note: {}\n", note);
+  if (c.missing.empty()) fmt::print("{:<10} yes\n", "trains");
+  return c.missing.empty() ? kDone : kModelFault;
+}
+
 Result<ExitCode> check(const Options& options) {
+  if (options.train) return check_train(options);
   const ImportOptions import_options{.dims = options.dims};
   FCC_TRY(ModelSummary summary, survey(options.model, import_options));
   const bool supported = summary.unsupported.empty() && summary.faults.empty();
@@ -131,6 +161,16 @@ Action setup(CLI::App& app) {
       ->expected(1)
       ->take_all();
   app.add_flag("--json", o->json, "JSON on stdout");
+  app.add_flag("--train", o->train, "can it be trained: its parameters, and every node without a gradient");
+  app.add_option("--loss", o->training.loss, "with --train: the loss, as for fcc train")->type_name("LOSS");
+  app.add_option("--freeze", o->training.freeze, "with --train: parameters that stay as they are")
+      ->type_name("RE")
+      ->expected(1)
+      ->take_all();
+  app.add_option("--trainable", o->training.trainable, "with --train: only these are trained")
+      ->type_name("RE")
+      ->expected(1)
+      ->take_all();
   return [o] { return check(*o); };
 }
 
@@ -147,7 +187,9 @@ Command check_command() {
           "names and the reason. Exit status 1 when the model cannot be compiled.",
       .examples = {{"fcc check model.onnx", "for reading"},
                    {"fcc check model.onnx --json | jq .flops", "for a script"},
-                   {"fcc check model.onnx --dim N=64", "what a batch of 64 costs"}},
+                   {"fcc check model.onnx --dim N=64", "what a batch of 64 costs"},
+                   {"fcc check model.onnx --train --freeze '^embed'",
+                    "parameters, and nodes through which no gradient goes"}},
       .setup = setup,
   };
 }
