@@ -30,6 +30,7 @@ struct ImportOptions {
   std::vector<std::string> dims;          // "N=64" fixes an open dimension, "N=1..64" bounds it
   OpenExtents open_extents = OpenExtents::none;
   bool initializers_stay_inputs = false;  // an initializer that is listed as an input too: input instead of constant
+  bool weights_stay = false;              // nothing is computed from initializers of float vectors: training moves them
 };
 
 struct Import {

@@ -111,6 +111,9 @@ Status Importer::import_interface(const ImportOptions& options, Import& out) {
     }
   }
   import_initializers(g, frame(), &out);
+  for (const auto& [name, v] : out.initializers)
+    if (options.weights_stay && is_float(graph_->value(v).type.dtype) && graph_->value(v).type.rank() > 0)
+      weights_.insert(v);
   return {};
 }
 
@@ -418,7 +421,8 @@ Status Importer::import_node(const NodeProto& node, std::vector<ValueId> in) {
     for (size_t k = 0; k < n.results.size() && k < n.out.size(); ++k)
       if (!n.out[k].empty()) graph_->rename(n.results[k], frame().prefix + n.out[k]);
   }
-  FCC_CHECKED(fold_if_known(*graph_, n.results));
+  const auto is_weight = [&](ValueId v) { return v != kNoValue && weights_.contains(v); };
+  if (!std::any_of(n.in.begin(), n.in.end(), is_weight)) FCC_CHECKED(fold_if_known(*graph_, n.results));
   bind_results(node, n.results);
   return {};
 }

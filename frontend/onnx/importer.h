@@ -2,6 +2,7 @@
 // ModelProto -> Graph, node by node. Model-local functions and branches with a known condition are inlined as they
 // are met: a stack of frames, each a list of nodes with the names it can see. Private to frontend/onnx.
 #include <deque>
+#include <set>
 #include <memory>
 #include <unordered_map>
 
@@ -78,6 +79,7 @@ class Importer {
   Faults faults_;
   std::deque<Frame> frames_;
   int outer_ = -1;  // index of the top-level node being imported
+  std::set<ValueId> weights_;  // initializers from which nothing is folded
   std::vector<Diagnostic> unusable_;
   std::unordered_map<size_t, std::vector<Tensor>> storage_;  // by hash of the bytes
 };

@@ -34,9 +34,14 @@ def mlp():
     return nn.Sequential(nn.Linear(20, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 10))
 
 
+def norm(n):
+    """With the momentum and epsilon that the file can say: ONNX keeps them in float32."""
+    return nn.BatchNorm1d(n, eps=float(np.float32(1e-5)), momentum=1 - float(np.float32(0.9)))
+
+
 def bn_mlp():
     # without biases before the norms: their gradient is 0 but for rounding, which Adam would magnify
-    return nn.Sequential(nn.Linear(8, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+    return nn.Sequential(nn.Linear(8, 32, bias=False), norm(32), nn.ReLU(), nn.Linear(32, 16, bias=False), norm(16), nn.ReLU(), nn.Linear(16, 1))
 
 
 def cnn():

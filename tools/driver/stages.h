@@ -28,7 +28,7 @@ class Dumper {
 };
 
 Result<std::vector<Target>> targets_of(const CompileOptions&);
-Result<Import> import_model(const std::string& model, const CompileOptions&);
+Result<Import> import_model(const std::string& model, const CompileOptions&, bool weights_stay = false);
 // The whole pipeline over a graph, or the passes of these names.
 Result<Graph> optimize(Graph, const Target&, const CompileOptions&, CompileReport&, Dumper&);
 Status run_named(Graph&, const Target&, const CompileOptions&, CompileReport&,

@@ -108,7 +108,7 @@ Status lower_entries(const Training& training, const Import& import, const std::
 }  // namespace
 
 Result<Training> training_graphs(const std::string& model, const TrainOptions& options, const CompileOptions& compile) {
-  FCC_TRY(Import import, import_model(model, compile));
+  FCC_TRY(Import import, import_model(model, compile, true));
   FCC_TRY(std::vector<Target> targets, targets_of(compile));
   CompileReport report;
   return training_of(import, options, compile, report, targets[0]);
@@ -116,7 +116,7 @@ Result<Training> training_graphs(const std::string& model, const TrainOptions& o
 
 Result<TrainingCheck> check_train_file(const std::string& model, const TrainOptions& options,
                                        const CompileOptions& compile) {
-  FCC_TRY(Import import, import_model(model, compile));
+  FCC_TRY(Import import, import_model(model, compile, true));
   FCC_TRY(std::vector<Target> targets, targets_of(compile));
   CompileReport report;
   TrainOptions train = options;
@@ -128,7 +128,7 @@ Result<TrainReport> train_file(const std::string& model, const std::string& outp
                                const std::string& schedule, const CompileOptions& compile) {
   TrainReport report;
   const auto start = Clock::now();
-  FCC_TRY(Import import, import_model(model, compile));
+  FCC_TRY(Import import, import_model(model, compile, true));
   FCC_TRY(std::vector<Target> targets, targets_of(compile));
   report.compile.stages.push_back({"import", seconds_since(start)});
   report.compile.notes = import.notes;
