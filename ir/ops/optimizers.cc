@@ -72,12 +72,12 @@ Slots adam_slots(const HyperValues& h) {
 Values adam_scalars(ScalarContext& s) {
   const ValueId step_size = s.b("Div", {s.lr, s.one_minus_power(s.h["beta1"])});
   const ValueId root2 = s.b("Sqrt", {s.one_minus_power(s.h["beta2"])});
-  return {step_size, root2, shrink_factor(s)};
+  return {step_size, s.b("Div", {s.number(1), root2}), shrink_factor(s)};  // a product is cheaper than a division
 }
 Next adam_with(const UpdateContext& c, const Expr& p, const Expr& g) {
   const Expr m = lerp(c, c.slots[0], g, 1 - c.h["beta1"]), v = second_moment(c, c.slots[1], g, c.h["beta2"]);
   const Expr largest = c.h.on("amsgrad") ? loop::max(c.slots[2], v) : v;
-  const Expr denominator = root(largest) / c.scalars[1] + c.number(c.h["eps"]);
+  const Expr denominator = root(largest) * c.scalars[1] + c.number(c.h["eps"]);
   Next next = {p - c.scalars[0] * (m / denominator), m, v};
   if (c.h.on("amsgrad")) next.push_back(largest);
   return next;

@@ -230,7 +230,7 @@ bool may_absorb(const Graph& g, const Cluster& c, ValueId v) {
   if (p.out.size() > 1 && !p.op->movement) return false;
   if (is_root(p) && c.root != kNoNode) return leads_to_root_input(g, c, v) && may_absorb_expansion(g, c, v);
   if (is_root(p)) return may_absorb_root(g, c, v);
-  if (p.op->formula) return may_absorb_pointwise(g, c, p, v);
+  if (p.op->formula || (p.op->elementwise && p.out.size() == 1)) return may_absorb_pointwise(g, c, p, v);
   if (c.root != kNoNode) return false;
   if (is_row_movement(p) && feeds_rows_only(g, v) && same_dims(g, v, c.output)) return true;
   if (p.op->movement || p.op->name == "Gather") return is_simple_movement(p) && feeds_pointwise_only(g, c, v) && same_dims(g, v, c.output);
