@@ -231,16 +231,39 @@ class Scheduler {
       if (!is_view(g_.node(n)) && !joint_.is_placed(n) && !updates_of_.contains(n)) FCC_CHECKED(lower(n));
     for (NodeId n : order)
       if (auto it = lowered_.find(n); it != lowered_.end() && may_fault(it->second)) faults_ahead_.insert(n);
-    std::vector<NodeId> waiting;
+    const std::set<NodeId> early = serves_updates_only(order);
+    std::vector<NodeId> waiting, updating(early.begin(), early.end());
+    std::sort(updating.begin(), updating.end(), [&](NodeId a, NodeId b) { return position_.at(a) < position_.at(b); });
     for (NodeId n : order) {
+      if (early.contains(n)) continue;
       waiting.push_back(n);
       FCC_CHECKED(run_ready(waiting));
+      FCC_CHECKED(run_ready(updating));
     }
+    waiting.insert(waiting.end(), updating.begin(), updating.end());
+    FCC_CHECKED(run_ready(waiting));
     while (!waiting.empty()) {  // a state is read after its next value: that one goes through a temporary
       give_up_one(waiting);
       FCC_CHECKED(run_ready(waiting));
     }
     return copy_back();
+  }
+
+  // Kernels that write states, and those whose results only they read: weight gradients, the optimizer's scalars. They
+  // run as soon as they can, so that a gradient is consumed before the next one takes memory.
+  std::set<NodeId> serves_updates_only(const std::vector<NodeId>& order) {
+    std::set<NodeId> found;
+    for (size_t i = order.size(); i-- > 0;) {
+      position_[order[i]] = i;
+      const Node& n = g_.node(order[i]);
+      const bool serves = updates_of_.contains(order[i]) || std::all_of(n.out.begin(), n.out.end(), [&](ValueId v) {
+        const std::vector<NodeId>& users = g_.users(v);
+        return !g_.value(v).observed && !users.empty() && static_cast<int64_t>(users.size()) == g_.use_count(v) &&
+               std::all_of(users.begin(), users.end(), [&](NodeId u) { return found.contains(u); });
+      });
+      if (serves) found.insert(order[i]);
+    }
+    return found;
   }
 
   void collect_updates(const std::vector<NodeId>& order) {
@@ -450,6 +473,7 @@ class Scheduler {
   std::map<NodeId, loop::Kernel> lowered_;
   std::map<NodeId, InPlace> in_place_;
   std::set<NodeId> done_;
+  std::map<NodeId, size_t> position_;
   std::set<NodeId> faults_ahead_;  // steps that may stop the run, not placed yet
 #ifdef NDEBUG
   bool verify_ = env("FCC_VERIFY") == "1";
