@@ -95,12 +95,12 @@ class TrainingBuilder {
 
   struct Backward {
     Graph g;
-    ValueId step = kNoValue;
+    ValueId step = kNoValue, count = kNoValue;
     std::vector<ParameterGradient> gradients;
   };
 
   // Forward in training mode and loss; what the gradients are asked of.
-  Result<GradRequest> forward(Backward& w) {
+  Result<GradRequest> forward(Backward& w, bool accumulating = false) {
     w.g = base_;
     Graph& g = w.g;
     std::vector<TrainingState> hyper;
@@ -108,7 +108,17 @@ class TrainingBuilder {
                                       Tensor::scalar(DType::i64, static_cast<double>(options_.seed)), StateRole::hyper);
     w.step = ensure_state(g, hyper, "hyper/step", kCount, {}, StateRole::hyper);
     std::vector<std::string> notes;
-    FCC_TRY(const ModeChange mode, to_training_mode(g, options_, ratios_, seed, w.step, notes));
+    ValueId draw = w.step;
+    if (accumulating) {  // micro-batches of one step draw different numbers, the first those of train_step
+      w.count = ensure_state(g, hyper, "hyper/accumulated", kCount, {}, StateRole::hyper);
+      GraphBuilder b(g, {"gradients", -1, 0});
+      const std::vector<NodeId> order = g.order();
+      if (!order.empty()) g.set_insert_point(order[0]);
+      draw = b("Add", {w.step, b("Mul", {w.count, g.add_constant("stride", Tensor::scalar(DType::i64, 0x1p40))})});
+      g.set_insert_point(kNoNode);
+      FCC_CHECKED(b.status());
+    }
+    FCC_TRY(const ModeChange mode, to_training_mode(g, options_, ratios_, seed, draw, notes));
     if (std::none_of(out_.states.begin(), out_.states.end(),
                      [](const TrainingState& s) { return s.name == "hyper/step"; })) {
       out_.states.push_back(hyper[1]);
@@ -120,9 +130,9 @@ class TrainingBuilder {
   }
 
   // The gradient of every trained parameter.
-  Result<Backward> backward() {
+  Result<Backward> backward(bool accumulating = false) {
     Backward w;
-    FCC_TRY(const GradRequest request, forward(w));
+    FCC_TRY(const GradRequest request, forward(w, accumulating));
     Graph& g = w.g;
     FCC_TRY(const std::vector<ValueId> gradients, add_gradients(g, request));
     for (size_t k = 0; k < gradients.size(); ++k) {
@@ -174,7 +184,7 @@ class TrainingBuilder {
 
   // gradients: adds to grad/...; apply: the optimizer's step from there.
   Status gradient_entries() {
-    FCC_TRY(Backward w, backward());
+    FCC_TRY(Backward w, backward(true));
     Graph apply;
     apply.name = base_.name;
     apply.file = base_.file;
