@@ -36,7 +36,7 @@ Result<ExitCode> train(const Options& options) {
     throw UsageError("--dtype " + options.dtype + ": expected f32 or f64");
   if (!options.train.compat.empty() && options.train.compat != "torch" && options.train.compat != "onnx")
     throw UsageError("--compat " + options.train.compat + ": expected torch or onnx");
-  FCC_TRY(CompileOptions compile_options, options.flags.options());
+  const CompileOptions compile_options = options.flags.options();
   TrainOptions train = options.train;
   train.f64 = options.dtype == "f64";
   FCC_TRY(TrainReport report, train_file(options.model, output, train, options.schedule, compile_options));
