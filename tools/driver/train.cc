@@ -7,6 +7,7 @@
 #include "backend/memory_plan.h"
 #include "ir/text.h"
 #include "tools/driver/model_info.h"
+#include "tools/driver/onnx_skeleton.h"
 #include "tools/driver/stages.h"
 
 namespace fcc {
@@ -105,6 +106,29 @@ Status lower_entries(const Training& training, const Import& import, const std::
   return {};
 }
 
+// The source file goes into the library without the payloads that training moves: export_onnx fills them in again.
+Status keep_source(const std::string& model, const Import& import, const Training& training, bool f64,
+                   ModelImage& image, TrainReport& report) {
+  if (f64) {
+    report.compile.notes.push_back("computed in f64, while the file's weights are f32: there will be no export_onnx");
+    return {};
+  }
+  std::ifstream in(model, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  std::vector<SkeletonState> states;
+  for (const TrainingState& s : training.states)
+    if (s.role == StateRole::parameter || s.role == StateRole::buffer)
+      states.push_back({s.name, s.type.dtype, s.type.extents()});
+  FCC_TRY(OnnxSkeleton kept, onnx_skeleton(std::as_bytes(std::span(bytes)),
+                                           std::filesystem::path(model).parent_path().string(), states, import.sha256));
+  image.source = std::move(kept.section);
+  report.compile.notes.insert(report.compile.notes.end(), kept.notes.begin(), kept.notes.end());
+  for (const std::string& name : kept.missing)
+    report.compile.notes.push_back("the file has no tensor of its own for \"" + name +
+                                   "\": export_onnx leaves it as it was");
+  return {};
+}
+
 }  // namespace
 
 Result<Training> training_graphs(const std::string& model, const TrainOptions& options, const CompileOptions& compile) {
@@ -146,6 +170,7 @@ Result<TrainReport> train_file(const std::string& model, const std::string& outp
   image.producer = "fcc " FCC_VERSION;
   image.source_hash = import.sha256;
   image.info_json = model_info_json(image, import, training_json(training, options, schedule).dump());
+  FCC_CHECKED(keep_source(model, import, training, options.f64, image, report));
   FCC_CHECKED(write_image(image, output, compile, report.compile));
   report.states = std::move(training.states);
   return report;
