@@ -290,8 +290,8 @@ class ConvNest {
     const std::vector<Expr> at{image_, loop::var(plane.var), first + loop::var(pixel.var), loop::var(lane.var)};
     body_->clear_bindings();
     Interner intern;
-    Hoisted h = hoist_invariants(kernel_, {plane, lane, pixel}, intern(body_->element(prologue_, at)), intern);
-    const loop::StmtRef store = loop::store(scratch_, {loop::var(plane.var), loop::var(pixel.var), loop::var(lane.var)}, h.value);
+    Hoisted h = hoist_invariants(kernel_, {plane, lane, pixel}, {intern(body_->element(prologue_, at))}, intern);
+    const loop::StmtRef store = loop::store(scratch_, {loop::var(plane.var), loop::var(pixel.var), loop::var(lane.var)}, h.values[0]);
     loop::Block inside = std::move(h.levels[1]);
     inside.push_back(loop::for_loop(pixel.var, loop::index(0), count, {store}));
     loop::Block planes = std::move(h.levels[0]);
