@@ -1,9 +1,14 @@
 # Compiles an example's model, runs its program, and looks for a figure in what it prints.
-execute_process(COMMAND ${FCC} ${MODEL} -o ${LIBRARY} RESULT_VARIABLE status)
+# TRAIN: options of fcc train, for a program that trains; ARGUMENTS: of the program, behind the library.
+if(TRAIN)
+  execute_process(COMMAND ${FCC} train ${MODEL} -o ${LIBRARY} ${TRAIN} RESULT_VARIABLE status)
+else()
+  execute_process(COMMAND ${FCC} ${MODEL} -o ${LIBRARY} RESULT_VARIABLE status)
+endif()
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "fcc: exit ${status}")
 endif()
-execute_process(COMMAND ${PROGRAM} ${LIBRARY} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+execute_process(COMMAND ${PROGRAM} ${LIBRARY} ${ARGUMENTS} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
 message(STATUS "${output}")
 if(NOT status EQUAL 0 OR NOT output MATCHES "${EXPECTED}")
   message(FATAL_ERROR "exit ${status}, expected \"${EXPECTED}\"")

@@ -24,3 +24,7 @@ run(${FCC} ${FCC_SOURCE}/examples/digits/digits_mlp.onnx -o ${BUILD}/mlp.so)
 run(${FCC} ${FCC_SOURCE}/examples/digits/digits_cnn.onnx -o ${BUILD}/cnn.so)
 run(${BUILD}/program/two_models ${BUILD}/mlp.so ${BUILD}/cnn.so)
 message(STATUS "${output}")
+run(${FCC} train ${FCC_SOURCE}/examples/digits/digits_mlp.onnx -o ${BUILD}/train.so --optimizer "adam(lr=1e-3)"
+    --init default --dropout relu=0.2)
+run(${BUILD}/program/four_trainers ${BUILD}/train.so)
+message(STATUS "${output}")
