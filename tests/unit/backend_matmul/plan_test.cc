@@ -20,7 +20,8 @@ TEST(Plan, WorkspaceIsNearThePeakOfLiveActivations) {
     VariantImage variant;
     variant.target = context.target;
     backend::ConstantPool pool;
-    Result<EntryImage> entry = backend::schedule(import->graph, "infer", context.target, {}, variant, pool);
+    backend::StatePool states(pool);
+    Result<EntryImage> entry = backend::schedule(import->graph, "infer", context.target, {}, variant, pool, states);
     ASSERT_TRUE(entry.has_value()) << path;
     if (entry->workspace_bytes <= 0) continue;
     std::vector<backend::BufferLife> lives;

@@ -21,10 +21,11 @@ inline std::vector<std::string> model_files() {
   return paths;
 }
 
-// "bert.new_open" of tests/models/bert.new_open/model.onnx; else the file's own name.
+// "bert_new_open" of tests/models/bert.new_open/model.onnx; otherwise folder and file, as "train_mlp_house_price".
 inline std::string model_name(const std::string& path) {
   const std::filesystem::path p(path);
-  std::string name = p.stem() == "model" ? p.parent_path().filename().string() : p.stem().string();
+  std::string name = p.parent_path().filename().string();
+  if (p.stem() != "model") name += "_" + p.stem().string();
   std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
   return name;
 }
