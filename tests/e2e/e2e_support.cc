@@ -45,7 +45,11 @@ std::vector<Network> find_networks() {
   for (const fs::path& folder : sorted(FCC_SOURCE_DIR "/examples")) {
     if (!fs::is_directory(folder)) continue;
     for (const fs::path& path : sorted(folder))
-      if (path.extension() == ".onnx") found.push_back({path.stem().string(), path.string(), {}});
+      if (path.extension() == ".onnx") {
+        const std::string stem = path.stem().string(), folder_name = folder.filename().string();
+        const bool taken = std::ranges::find(found, stem, &Network::name) != found.end();
+        found.push_back({taken ? folder_name + "." + stem : stem, path.string(), {}});
+      }
   }
   return found;
 }
@@ -178,10 +182,6 @@ std::vector<Tensor> run(const std::string& library, const std::vector<Tensor>& i
   fcc_pool_release(pool);
   fcc_library_close(opened);
   return outputs;
-}
-
-void expect_close(const std::vector<Tensor>& actual, const std::vector<Tensor>& expected, const std::string& what) {
-  expect_within(actual, expected, allclose_tolerance(), what);
 }
 
 void expect_agree(const std::vector<Tensor>& actual, const std::vector<Tensor>& expected, const std::string& what) {

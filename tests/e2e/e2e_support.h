@@ -44,10 +44,8 @@ std::vector<std::vector<Tensor>> sample_inputs(const Network&, const std::string
 std::vector<Tensor> run(const std::string& library, const std::vector<Tensor>& inputs, int threads,
                         const fcc_host_pool* pool = nullptr);
 
-// Fails the test when the outputs are not those expected, by ONNX's rule.
-void expect_close(const std::vector<Tensor>& actual, const std::vector<Tensor>& expected, const std::string& what);
-// The same for two ways to compute one thing: errors relative to the largest magnitude of an output, as everywhere
-// but in ONNX's rule (docs/numerics.md).
+// Fails the test when the outputs are not those expected, errors relative to the largest magnitude of an output as
+// everywhere but in ONNX's rule (docs/numerics.md), which asks for more digits near zero than a sum in f32 has.
 void expect_agree(const std::vector<Tensor>& actual, const std::vector<Tensor>& expected, const std::string& what);
 // Fails the test when any bit differs.
 void expect_same_bits(const std::vector<Tensor>& actual, const std::vector<Tensor>& expected, const std::string& what);

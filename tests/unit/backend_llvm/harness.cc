@@ -161,21 +161,21 @@ constexpr const char* kAArch64Host = R"(
 #include <stdio.h>
 #include <stdlib.h>
 int32_t kernel(void** args, int64_t* symbols, int64_t first, int64_t last, void* scratch);
-static _Alignas(64) char scratch[1 << 20];
 int main(int argc, char** argv) {
   FILE* f = fopen(argv[1], "rb");
-  int64_t head[4], symbols[64], bytes[64];
+  int64_t head[5], symbols[64], bytes[64];
   void* args[64];
-  if (fread(head, 8, 4, f) != 4 || fread(symbols, 8, head[1], f) != head[1] || fread(bytes, 8, head[2], f) != head[2]) return 2;
+  if (fread(head, 8, 5, f) != 5 || fread(symbols, 8, head[1], f) != head[1] || fread(bytes, 8, head[2], f) != head[2]) return 2;
   for (int i = 0; i < head[2]; ++i) {
     args[i] = malloc(bytes[i] + 1);
     if (fread(args[i], 1, bytes[i], f) != bytes[i]) return 2;
   }
   fclose(f);
+  void* scratch = aligned_alloc(64, head[4]);
   head[3] = kernel(args, symbols, 0, head[0] / 2, scratch);
   if (!head[3]) head[3] = kernel(args, symbols, head[0] / 2, head[0], scratch);
   f = fopen(argv[1], "wb");
-  fwrite(head, 8, 4, f);
+  fwrite(head, 8, 5, f);
   fwrite(symbols, 8, head[1], f);
   fwrite(bytes, 8, head[2], f);
   for (int i = 0; i < head[2]; ++i) fwrite(args[i], 1, bytes[i], f);
@@ -214,19 +214,20 @@ RunResult run_on_aarch64(const loop::Kernel& kernel, std::vector<Tensor>& args,
   std::ofstream(base + ".o", std::ios::binary) << object->object;
   for (const Tensor& a : args) bytes.push_back(a.bytes());
   const int64_t tiles = kernel.tiles.evaluate([&](std::string_view n) { return symbols.at(std::string(n)); });
-  const int64_t head[4] = {tiles, static_cast<int64_t>(values.size()), static_cast<int64_t>(args.size()), 0};
+  const int64_t head[5] = {tiles, static_cast<int64_t>(values.size()), static_cast<int64_t>(args.size()), 0,
+                           (object->scratch_bytes / 64 + 1) * 64};
   const auto raw = [](const auto* p, size_t n) {
     return std::string(reinterpret_cast<const char*>(p), n * sizeof(*p));
   };
   std::ofstream out(base + ".data", std::ios::binary);
-  out << raw(head, 4) << raw(values.data(), values.size()) << raw(bytes.data(), bytes.size());
+  out << raw(head, 5) << raw(values.data(), values.size()) << raw(bytes.data(), bytes.size());
   for (const Tensor& a : args) out.write(reinterpret_cast<const char*>(a.raw()), a.bytes());
   out.close();
   EXPECT_EQ(
       std::system(("aarch64-linux-gnu-gcc -static -o " + base + " " + aarch64_host() + " " + base + ".o").c_str()), 0);
   EXPECT_EQ(std::system(("qemu-aarch64-static " + base + " " + base + ".data").c_str()), 0);
   std::ifstream in(base + ".data", std::ios::binary);
-  int64_t back[4];
+  int64_t back[5];
   in.read(reinterpret_cast<char*>(back), sizeof(back));
   in.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * 8));
   in.ignore(static_cast<std::streamsize>(bytes.size() * 8));
