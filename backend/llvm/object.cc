@@ -32,11 +32,12 @@ namespace {
 
 // The emitter's inner loops count one index and reach memory from pointers that it took out of them. Loop strength reduction
 // finds nothing to gain there and takes 57 % of the time of code generation: it weighs every combination of fourteen row
-// pointers. There is no other switch than LLVM's command line.
+// pointers. There is no other switch than LLVM's command line, and LLD sets that back to its initial values on every link:
+// so it is the initial value that is changed.
 void leave_out_strength_reduction() {
   auto& options = llvm::cl::getRegisteredOptions();
   const auto option = options.find("disable-lsr");
-  if (option != options.end()) static_cast<llvm::cl::opt<bool>*>(option->second)->setValue(true);
+  if (option != options.end()) static_cast<llvm::cl::opt<bool>*>(option->second)->setInitialValue(true);
 }
 
 const llvm::Target* find_target(const std::string& triple) {
