@@ -71,6 +71,8 @@ def compare(model, options):
         seconds = harness.compile_model(options.fcc, model, library, options.timeout)
         for seed, sizes in enumerate(size_choices(inputs, harness.parse_sizes(options.size))):
             arrays = harness.random_inputs(inputs, sizes, seed)
+            if options.text:
+                harness.draw_text(arrays, seed)
             expected = session.run(None, arrays)
             runs = [run_fcc(options.fcc, library, arrays, outputs, t, options.timeout) for t in options.threads]
             for name, *values in zip(outputs, *runs):
@@ -100,6 +102,7 @@ def main():
     parser.add_argument("models", nargs="+")
     parser.add_argument("--fcc", default=harness.default_fcc())
     parser.add_argument("--size", action="append", metavar="NAME=A,B,..", help="sizes of an open dimension")
+    parser.add_argument("--text", action="store_true", help="images of drawn text instead of noise")
     parser.add_argument("--threads", default="1,2", type=lambda t: t.split(","))
     parser.add_argument("--tolerance", type=float, default=1e-4, help="relative to the largest magnitude of an output")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one call of fcc")

@@ -70,6 +70,24 @@ def random_inputs(inputs, sizes, seed):
     return arrays
 
 
+def draw_text(arrays, seed):
+    """Replaces images [N,3,H,W] by lines of dark strokes on a light ground, for detectors that answer zero to noise."""
+    generator = np.random.default_rng(seed)
+    for name, array in arrays.items():
+        if array.ndim != 4 or array.shape[1] != 3:
+            continue
+        image = np.full(array.shape, 1.0, np.float32)
+        n, _, height, width = array.shape
+        for b in range(n):
+            for top in range(8, height - 24, 40):
+                for left in range(10, width - 24, 18):
+                    for _ in range(3):  # a glyph: three strokes, horizontal or vertical, in a box of 12 by 16
+                        y, x = top + generator.integers(0, 12), left + generator.integers(0, 9)
+                        tall = generator.integers(0, 2)
+                        image[b, :, y:y + (16 if tall else 3), x:x + (3 if tall else 12)] = -1.0
+        arrays[name] = image + 0.02 * generator.standard_normal(array.shape).astype(np.float32)
+
+
 def save_inputs(arrays, folder):
     """The -i arguments of fcc run and fcc bench."""
     arguments = []
