@@ -72,6 +72,7 @@ struct Costing {
   const WinogradShape& s;
   const Machine& machine;
   int64_t m, alpha, total, panels_all;
+  double fill;  // of the panels: the last one holds what is left
 
   Costing(const WinogradShape& shape, int64_t m, const Machine& machine)
       : s(shape),
@@ -79,14 +80,15 @@ struct Costing {
         m(m),
         alpha(m + 2),
         total(s.batch * ceil_div(s.oh, m) * ceil_div(s.ow, m)),
-        panels_all(ceil_div(s.out_channels, s.nr)) {}
+        panels_all(ceil_div(s.out_channels, s.nr)),
+        fill(static_cast<double>(s.out_channels) / static_cast<double>(panels_all * s.nr)) {}
 
   double positions() const { return static_cast<double>(alpha * alpha); }
 
   void price(WinogradPlan& p) const {
     const int64_t tiles = std::min(p.tiles, ceil_div(total, p.rows) * p.rows),
                   per_split = ceil_div(panels_all, p.splits);
-    const double t = static_cast<double>(std::min(tiles, total)), of_task = static_cast<double>(per_split);
+    const double t = static_cast<double>(std::min(tiles, total)), of_task = static_cast<double>(per_split) * fill;
     p.v_bytes = alpha * alpha * p.tiles * s.channels * 4;
     p.m_bytes = alpha * alpha * p.tiles * p.panels * s.nr * 4;
     p.u_bytes = alpha * alpha * s.channels * panels_all * s.nr * 4;

@@ -20,6 +20,7 @@ struct Emitter::Tile {
   std::vector<Value*> row_offsets;  // elements; constants where a_row and a_line are
   Carried acc;                      // [set][row][chunk]
 
+  int64_t columns() const { return t.b_cols > 0 ? t.b_cols : t.cols; }  // of b
   size_t at(size_t set, int64_t row, int64_t chunk) const {
     return (set * static_cast<size_t>(t.rows) + static_cast<size_t>(row)) * static_cast<size_t>(chunks) +
            static_cast<size_t>(chunk);
@@ -30,6 +31,14 @@ static Value* advance(llvm::IRBuilderBase& b, llvm::Type* element, Value* pointe
   auto *c = llvm::dyn_cast<ConstantInt>(count), *s = llvm::dyn_cast<ConstantInt>(stride);
   if ((c && c->isZero()) || (s && s->isZero())) return pointer;
   return b.CreateGEP(element, pointer, b.CreateMul(count, stride));
+}
+
+// v and zeros: half of a register is loaded as such, which clears the rest.
+static Value* widened(llvm::IRBuilderBase& b, Value* v, int64_t lanes) {
+  const auto has = static_cast<int64_t>(llvm::cast<llvm::FixedVectorType>(v->getType())->getNumElements());
+  std::vector<int> mask;
+  for (int64_t i = 0; i < lanes; ++i) mask.push_back(static_cast<int>(std::min(i, has)));
+  return b.CreateShuffleVector(v, llvm::Constant::getNullValue(v->getType()), mask);
 }
 
 // The same pointers, in a form the optimiser cannot see through. Neighbouring taps of a convolution read the same
@@ -85,9 +94,19 @@ Emitter::Pointers Emitter::advance(const Tile& tile, const Pointers& from, Value
 void Emitter::contract_level(Tile& tile, size_t level, const Pointers& at) {
   const auto& reductions = tile.t.reductions;
   if (level == reductions.size()) return contract_step(tile, 0, at);
-  if (!reductions[level].unroll) return contract_loop(tile, level, at);
   const auto& r = reductions[level];
-  auto* extent = llvm::dyn_cast<ConstantInt>(value(r.extent));
+  if (level > 0 || tile.t.last == 0) return contract_steps(tile, level, at, value(r.extent));
+  Value* whole = b_.CreateSub(value(r.extent), b_.getInt64(1));
+  contract_steps(tile, 0, at, whole);
+  contract_steps(tile, 1, advance(tile, at, whole, r), b_.getInt64(static_cast<uint64_t>(tile.t.last)));
+}
+
+// All steps of a reduction, `steps` of them.
+void Emitter::contract_steps(Tile& tile, size_t level, const Pointers& at, Value* steps) {
+  const auto& reductions = tile.t.reductions;
+  if (!reductions[level].unroll) return contract_loop(tile, level, at, steps);
+  const auto& r = reductions[level];
+  auto* extent = llvm::dyn_cast<ConstantInt>(steps);
   FCC_CHECK(extent, "{}: an unrolled reduction needs a constant extent", kernel_.name);
   const bool innermost = level + 1 == reductions.size();
   for (int64_t k = 0; k < extent->getSExtValue(); ++k) {
@@ -100,9 +119,8 @@ void Emitter::contract_level(Tile& tile, size_t level, const Pointers& at) {
   }
 }
 
-void Emitter::contract_loop(Tile& tile, size_t level, const Pointers& from) {
+void Emitter::contract_loop(Tile& tile, size_t level, const Pointers& from, Value* extent) {
   const auto& r = tile.t.reductions[level];
-  Value* extent = value(r.extent);
   const bool innermost = level + 1 == tile.t.reductions.size();
   const int64_t sets = innermost ? tile.t.k_split : 1;
   auto at = [&](Value* i, int64_t k) {
@@ -145,14 +163,17 @@ void Emitter::contract_step(Tile& tile, size_t set, const Pointers& at) {
   };
   auto column = [&](int64_t c) {
     Value* p = c ? b_.CreateConstGEP1_64(b_type, at.b, static_cast<uint64_t>(c * tile.lanes)) : at.b;
-    return load(t.b, b_dtype, with_lanes(b_type, tile.lanes), p);
+    const int64_t there = std::min(tile.lanes, tile.columns() - c * tile.lanes);
+    Value* v = load(t.b, b_dtype, with_lanes(b_type, there), p);
+    return there < tile.lanes ? widened(b_, v, tile.lanes) : v;
   };
   auto multiply = [&](Value* x, Value* y, int64_t r, int64_t c) {
     Value*& acc = tile.acc[tile.at(set, r, c)];
     acc = is_float(tile.type) ? arith_.fma(x, y, acc) : b_.CreateAdd(b_.CreateMul(x, y), acc);
   };
-  const bool rows_first = t.rows < tile.chunks;
-  const int64_t kept = rows_first ? t.rows : tile.chunks, streamed = rows_first ? tile.chunks : t.rows;
+  const int64_t chunks = (tile.columns() + tile.lanes - 1) / tile.lanes;  // past them sums stay 0
+  const bool rows_first = t.rows < chunks;
+  const int64_t kept = rows_first ? t.rows : chunks, streamed = rows_first ? chunks : t.rows;
   std::vector<Value*> held;
   for (int64_t i = 0; i < kept; ++i) held.push_back(rows_first ? row(i) : column(i));
   for (int64_t j = 0; j < streamed; ++j) {

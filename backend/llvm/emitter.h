@@ -196,7 +196,8 @@ class Emitter {
   Pointers advance(const Tile&, const Pointers&, Value* count, const loop::ContractTile::Reduction&);
   void contract_level(Tile&, size_t level, const Pointers&);
   void contract_step(Tile&, size_t set, const Pointers&);
-  void contract_loop(Tile&, size_t level, const Pointers&);
+  void contract_steps(Tile&, size_t level, const Pointers&, Value* steps);
+  void contract_loop(Tile&, size_t level, const Pointers&, Value* extent);
   void contract_epilogue(Tile&);
   void join_sets(Tile&);
 

@@ -28,8 +28,9 @@ struct Conv {
   bool padded = false, blocked_in = false;
   bool halves = false;  // two groups of eight channels a block; `groups` counts blocks then, `channels` is eight
   int64_t panel = 16, panels = 1;                    // panels per group
+  int64_t tail = 0;                                  // columns of the last panel where it has not `panel`
   int64_t pixel() const { return blocked_in ? kLane : 1; }             // floats between neighbouring columns
-  int64_t planes() const { return halves ? 1 : blocked_in ? channels / kLane : channels; }  // planes of x a group reads
+  int64_t planes() const { return halves ? 1 : blocked_in ? (channels + kLane - 1) / kLane : channels; }  // planes of x a group reads
   int64_t panel_floats() const { return channels * kh * kw * panel; }
 };
 
@@ -125,13 +126,15 @@ class ConvNest {
     Conv c;
     c.blocked_in = root_.attrs.flag("blocked_in");
     c.groups = root_.attrs.integer("group", 1);
-    c.channels = w[1].constant();
+    c.tail = root_.attrs.integer("tail", 0);
+    c.channels = c.tail ? root_.attrs.integer("channels") : w[1].constant();
     c.kh = w[2].constant();
     c.kw = w[3].constant();
-    c.panel = w[4].constant();
+    c.panel = root_.attrs.integer("nr");
     c.halves = c.groups > 1 && c.channels == kLane / 2;
     if (c.halves) c.groups = w[0].constant();
     c.panels = w[0].constant() / c.groups;
+    if (c.tail) c.panels = ((root_.attrs.integer("out_channels") + 7) / 8 * 8 - c.tail) / c.panel + 1;
     c.out_blocks = y[1].constant() / c.groups;
     c.batch = x[0], c.h = x[2], c.w = x[3], c.oh = y[2], c.ow = y[3];
     const std::vector<int64_t> kernel{c.kh, c.kw};
@@ -245,21 +248,41 @@ class ConvNest {
     if (prologue_ != kNoValue) compute_strip(b, first_tile * tile_.rows);
     const Expr first_panel = panel_task * panel_group_, last_panel = loop::min(first_panel + panel_group_, loop::index(conv_.panels));
     const loop::VarId p = kernel_.add_var("p");
-    loop::Block covered;
-    if (line_tile_ > 1) {
-      const Expr first = strip * (strip_ / line_tile_), last = loop::min(first + strip_ / line_tile_, loop::from_sym(ceildiv(lines_, line_tile_)));
-      covered = cover_rows(kernel_, lines_, static_cast<int32_t>(line_tile_), first, last, [&](int32_t lines, Expr line) {
-        return tiles({static_cast<int32_t>(lines * conv_.ow.constant()), loop::index(0), line, loop::var(p), first_line, loop::index(0)});
-      });
+    auto cover = [&](const Expr& panel, int64_t width) {
+      return cover_strip({.panel = panel, .width = width, .strip = strip, .first_line = first_line, .last_line = last_line, .first_tile = first_tile, .last_tile = last_tile});
+    };
+    if (!conv_.tail) {
+      b.push_back(loop::for_loop(p, first_panel, last_panel, cover(loop::var(p), conv_.panel)));
     } else {
-      const loop::VarId line = kernel_.add_var("oh");
-      covered = cover_rows(kernel_, rows_, tile_.rows, first_tile, last_tile, [&](int32_t rows, Expr row0) {
-        return tiles({rows, row0, loop::var(line), loop::var(p), first_line, first_tile * tile_.rows});
-      });
-      covered = {loop::for_loop(line, first_line, last_line, std::move(covered))};
+      const Expr last = loop::index(conv_.panels - 1);
+      if (conv_.panels > 1) b.push_back(loop::for_loop(p, first_panel, loop::min(last_panel, last), cover(loop::var(p), conv_.panel)));
+      loop::Block tail = cover(last, conv_.tail);
+      if (panel_tasks == 1)
+        b.insert(b.end(), tail.begin(), tail.end());
+      else
+        b.push_back(loop::if_then(loop::lt(last, last_panel), std::move(tail)));
     }
-    b.push_back(loop::for_loop(p, first_panel, last_panel, std::move(covered)));
     kernel_.body = {loop::for_loop(t, loop::index(0), loop::from_sym(kernel_.tiles), std::move(b), loop::LoopKind::tile)};
+  }
+
+  // One panel over the pixels of a task.
+  struct Strip {
+    Expr panel;
+    int64_t width;  // of the panel
+    Expr strip, first_line, last_line, first_tile, last_tile;
+  };
+  loop::Block cover_strip(const Strip& s) {
+    if (line_tile_ > 1) {
+      const Expr first = s.strip * (strip_ / line_tile_), last = loop::min(first + strip_ / line_tile_, loop::from_sym(ceildiv(lines_, line_tile_)));
+      return cover_rows(kernel_, lines_, static_cast<int32_t>(line_tile_), first, last, [&](int32_t lines, Expr line) {
+        return pieces({static_cast<int32_t>(lines * conv_.ow.constant()), loop::index(0), line, s.panel, s.width, s.first_line, loop::index(0)});
+      });
+    }
+    const loop::VarId line = kernel_.add_var("oh");
+    loop::Block covered = cover_rows(kernel_, rows_, tile_.rows, s.first_tile, s.last_tile, [&](int32_t rows, Expr row0) {
+      return pieces({rows, row0, loop::var(line), s.panel, s.width, s.first_line, s.first_tile * tile_.rows});
+    });
+    return {loop::for_loop(line, s.first_line, s.last_line, std::move(covered))};
   }
 
   void copy_strip(loop::Block& b, const Expr& first_line, const Expr& first_column) {
@@ -303,13 +326,42 @@ class ConvNest {
   // A register tile: `rows` pixels from column row0 of a line on (or of several lines), of one panel.
   struct Place {
     int32_t rows;
-    Expr row0, line, panel, first_line, first_column;
+    Expr row0, line, panel;
+    int64_t width;  // columns of the panel
+    Expr first_line, first_column;
   };
 
-  loop::Block tiles(const Place& at) {
-    const auto& [rows, row0, line, panel, first_line, first_column] = at;
+  // A last panel of three blocks has no registers for as many rows as the others: tiles of equal height, or of lines.
+  loop::Block pieces(const Place& at) {
+    const int64_t most = most_rows(target_, padded(at.width));
+    if (conv_.halves || at.rows <= most) return tiles(at);
     loop::Block b;
-    for (int64_t half = 0; half < conv_.panel; half += tile_.cols) {
+    auto append = [&](int64_t rows, Expr row0, Expr line) {
+      Place p = at;
+      p.rows = static_cast<int32_t>(rows), p.row0 = std::move(row0), p.line = std::move(line);
+      loop::Block piece = tiles(p);
+      b.insert(b.end(), piece.begin(), piece.end());
+    };
+    if (line_tile_ > 1 && at.rows > conv_.ow.constant()) {
+      const int64_t ow = conv_.ow.constant(), lines = at.rows / ow, each = most / ow;
+      for (int64_t l = 0; l < lines; l += each) append(std::min(each, lines - l) * ow, at.row0, at.line + l);
+      return b;
+    }
+    const int64_t count = (at.rows + most - 1) / most;
+    for (int64_t i = 0, row = 0; i < count; ++i) {
+      const int64_t rows = at.rows / count + (i < at.rows % count);
+      append(rows, at.row0 + row, at.line);
+      row += rows;
+    }
+    return b;
+  }
+  static int64_t padded(int64_t width) { return (width + kLane - 1) / kLane * kLane; }
+
+  loop::Block tiles(const Place& at) {
+    const auto& [rows, row0, line, panel, width, first_line, first_column] = at;
+    loop::Block b;
+    const int64_t cols = width == conv_.panel ? tile_.cols : choose_tile(target_, padded(width), rows).cols;
+    for (int64_t half = 0; half < padded(width); half += cols) {
       loop::ContractTile t;
       const int64_t px = conv_.pixel();
       SymExpr line_stride, plane_stride;
@@ -340,9 +392,11 @@ class ConvNest {
         t.a_line = loop::from_sym(line_stride * conv_.sh);
       }
       t.rows = rows;
-      t.cols = tile_.cols;
-      t.reductions = reductions(plane_stride, line_stride, taps);
-      if (taps == 1) t.k_split = choose_k_split(target_, rows, tile_.cols);
+      t.cols = static_cast<int32_t>(cols);
+      if (width < half + cols) t.b_cols = static_cast<int32_t>(width - half);
+      t.reductions = reductions(plane_stride, line_stride, taps, width);
+      if (conv_.blocked_in && conv_.channels > kLane) t.last = static_cast<int32_t>(conv_.channels % kLane);
+      if (taps == 1) t.k_split = choose_k_split(target_, rows, t.cols);
       t.row_var = row_;
       t.block_var = block_;
       t.lane_var = lane_;
@@ -358,7 +412,7 @@ class ConvNest {
   // of the next panel. On an Emerald Rapids VM 2048 to 512 channels at 7x7 went from 40 to 80 % of the peak.
   void prefetch(loop::ContractTile& t, const Place& at) const {
     constexpr int64_t kMostTiles = 16;  // with more the panel is reused so often that fetching it costs nothing
-    if (!rows_.is_constant() || !lines_.is_constant() || conv_.panels * conv_.groups == 1) return;
+    if (!rows_.is_constant() || !lines_.is_constant() || conv_.panels * conv_.groups == 1 || at.width != conv_.panel) return;
     const int64_t lines = flat_ ? 1 : strip_ / line_tile_, tiles = lines * segment_tiles_;
     if (tiles > kMostTiles) return;
     const Expr in_line = line_tile_ > 1 ? loop::index(0) : loop::floordiv(at.row0 - at.first_column, loop::index(tile_.rows));
@@ -369,9 +423,9 @@ class ConvNest {
   }
 
   // Channels outermost, taps innermost: the order in which the packed weights lie.
-  std::vector<loop::ContractTile::Reduction> reductions(const SymExpr& plane, const SymExpr& line, int64_t taps) const {
+  std::vector<loop::ContractTile::Reduction> reductions(const SymExpr& plane, const SymExpr& line, int64_t taps, int64_t n) const {
     std::vector<loop::ContractTile::Reduction> r;
-    const int64_t n = conv_.panel, px = conv_.pixel();
+    const int64_t px = conv_.pixel();
     r.push_back({loop::index(conv_.planes()), loop::from_sym(plane), loop::index((conv_.blocked_in ? kLane : 1) * taps * n), false});
     if (conv_.blocked_in) r.push_back({loop::index(std::min(conv_.channels, kLane)), loop::index(1), loop::index(taps * n), false});
     if (conv_.kh > 1) r.push_back({loop::index(conv_.kh), loop::from_sym(line * conv_.dh), loop::index(conv_.kw * n), false});
@@ -402,7 +456,7 @@ class ConvNest {
     body_->bind(acc_, loop::var(acc_var_, DType::f32));
     const Expr value = body_->element(graph_.outputs[0], index);
     loop::Block b{loop::store(body_->output_buffer(), index, value)};
-    if (conv_.out_blocks % per_panel == 0) return b;
+    if (conv_.out_blocks % per_panel == 0 || conv_.tail) return b;
     return {loop::if_then(loop::lt(in_group, loop::index(conv_.out_blocks)), std::move(b))};
   }
 
@@ -439,7 +493,7 @@ bool is_direct_convolution(const Graph& body, NodeId root) {
   if (body.value(n.in[0]).def != kNoNode && !is_flat(body, root)) return false;
   if (n.op->name != "Conv" || !n.attrs.flag("blocked") || !n.attrs.flag("blocked_out") || n.in.size() > 2) return false;
   const int64_t groups = n.attrs.integer("group", 1), k = n.attrs.integer("out_channels");
-  const int64_t in_per_group = body.value(n.in[1]).type.dims[1].constant();
+  const int64_t in_per_group = groups == 1 ? 0 : body.value(n.in[1]).type.dims[1].constant();
   const bool halves = in_per_group == kLane / 2 && k / groups == kLane / 2 && n.attrs.integer("nr") == kLane && n.attrs.flag("blocked_in");
   return groups == 1 || halves || (in_per_group % kLane == 0 && (k / groups) % kLane == 0);
 }

@@ -38,7 +38,8 @@ class ExpansionNest {
         front_acc_(front_graph_.inputs().back()),
         back_acc_(back_graph_.inputs().back()) {
     const Dims &x = value(expand_.in[0]), &w = value(expand_.in[1]), &middle = value(window_.in[0]), &taps = value(window_.in[1]), &y = value(window_.out[0]);
-    batch_ = x[0], channels_ = w[1].constant(), panel_ = w[4].constant(), panels_ = w[0].constant();
+    batch_ = x[0], channels_ = expand_.attrs.integer("channels"), panel_ = expand_.attrs.integer("nr"), tail_ = expand_.attrs.integer("tail", 0);
+    panels_ = tail_ ? ((expand_.attrs.integer("out_channels") + 7) / 8 * 8 - tail_) / panel_ + 1 : w[0].constant();
     image_planes_ = image_blocks > 0 ? image_blocks : x[1].constant();
     blocks_ = middle[1].constant(), h_ = middle[2].constant(), w_ = middle[3].constant();
     oh_ = y[2].constant(), ow_ = y[3].constant(), kh_ = taps[2].constant(), kw_ = taps[3].constant();
@@ -63,11 +64,13 @@ class ExpansionNest {
  private:
   const Dims& value(ValueId v) const { return source_.value(v).type.dims; }
   int64_t per_panel() const { return panel_ / kLane; }
+  int64_t most_blocks() const { return std::max(per_panel(), padded(tail_) / kLane); }  // of a panel
+  static int64_t padded(int64_t columns) { return (columns + kLane - 1) / kLane * kLane; }
   int64_t panel_floats() const { return channels_ * panel_; }
   int64_t pad_left() const { return columns_.pad_begin.constant(); }
   int64_t width() const { return std::max(pad_left() + w_, (ow_ - 1) * columns_.stride + columns_.span()); }
   int64_t strip_rows(int64_t lines) const { return (lines - 1) * rows_.stride + rows_.span(); }
-  int64_t scratch_bytes(int64_t lines) const { return per_panel() * strip_rows(lines) * width() * kLane * 4; }
+  int64_t scratch_bytes(int64_t lines) const { return most_blocks() * strip_rows(lines) * width() * kLane * 4; }
 
   // ---- what a task is
 
@@ -141,16 +144,22 @@ class ExpansionNest {
     const Expr zero = loop::index(0), rows = loop::index(strip_rows(strip_));
     lo_ = let(b, "lo", loop::min(rows, loop::max(zero, zero - top_)));
     hi_ = let(b, "hi", loop::max(lo_, loop::min(rows, loop::index(h_) - top_)));
-    scratch_ = kernel_.add_buffer({"wide", DType::f32, {per_panel(), strip_rows(strip_), width() * kLane}, loop::Space::scratch, false});
+    scratch_ = kernel_.add_buffer({"wide", DType::f32, {most_blocks(), strip_rows(strip_), width() * kLane}, loop::Space::scratch, false});
     b.push_back(loop::alloc(scratch_));
     clear_borders(b);
     const loop::VarId p = kernel_.add_var("p");
-    panel_at_ = loop::var(p);
-    loop::Block inside = expand();
-    const loop::Block windows = take_windows();
-    inside.insert(inside.end(), windows.begin(), windows.end());
+    auto panel = [&](const Expr& at, int64_t columns) {
+      panel_at_ = at, panel_width_ = columns;
+      loop::Block inside = expand();
+      const loop::Block windows = take_windows();
+      inside.insert(inside.end(), windows.begin(), windows.end());
+      return inside;
+    };
     const Expr first_panel = panel_task * panel_group_, last_panel = loop::min(first_panel + panel_group_, loop::index(panels_));
-    b.push_back(loop::for_loop(p, first_panel, last_panel, std::move(inside)));
+    const Expr last = loop::index(panels_ - 1);
+    if (!tail_) b.push_back(loop::for_loop(p, first_panel, last_panel, panel(loop::var(p), panel_)));
+    if (tail_ && panels_ > 1) b.push_back(loop::for_loop(p, first_panel, loop::min(last_panel, last), panel(loop::var(p), panel_)));
+    if (tail_) b.push_back(loop::if_then(loop::lt(last, last_panel), panel(last, tail_)));
     kernel_.body = {loop::for_loop(t, loop::index(0), loop::from_sym(kernel_.tiles), std::move(b), loop::LoopKind::tile)};
   }
 
@@ -170,7 +179,7 @@ class ExpansionNest {
       const Expr inside = loop::both(loop::ge(loop::var(r), lo_), loop::lt(loop::var(r), hi_));
       const loop::StmtRef one = loop::if_then(loop::unary(loop::UnaryOp::logical_not, inside), std::move(row), std::move(sides));
       const loop::StmtRef rows = loop::for_loop(r, loop::index(0), loop::index(strip_rows(strip_)), {one});
-      b.push_back(loop::for_loop(block, loop::index(0), loop::index(per_panel()), {rows}));
+      b.push_back(loop::for_loop(block, loop::index(0), loop::index(most_blocks()), {rows}));
     }
   }
 
@@ -180,21 +189,38 @@ class ExpansionNest {
     if (line_tile_ == 1) {
       const loop::VarId line = kernel_.add_var("h");
       loop::Block columns = cover_rows(kernel_, SymExpr(w_), tile_.rows, loop::index(0), loop::index((w_ + tile_.rows - 1) / tile_.rows),
-                                       [&](int32_t rows, Expr column) { return tiles(rows, loop::var(line), column); });
+                                       [&](int32_t rows, Expr column) { return pieces(rows, loop::var(line), column); });
       return {loop::for_loop(line, first, last, std::move(columns))};
     }
     // Several short lines a tile; then line by line what is left.
     const loop::VarId group = kernel_.add_var("g"), line = kernel_.add_var("h");
     loop::Block b;
     const Expr groups = let(b, "groups", loop::floordiv(last - first, loop::index(line_tile_)));
-    b.push_back(loop::for_loop(group, loop::index(0), groups, tiles(static_cast<int32_t>(line_tile_ * w_), first + loop::var(group) * line_tile_, loop::index(0))));
-    b.push_back(loop::for_loop(line, first + groups * line_tile_, last, tiles(static_cast<int32_t>(w_), loop::var(line), loop::index(0))));
+    b.push_back(loop::for_loop(group, loop::index(0), groups, pieces(static_cast<int32_t>(line_tile_ * w_), first + loop::var(group) * line_tile_, loop::index(0))));
+    b.push_back(loop::for_loop(line, first + groups * line_tile_, last, pieces(static_cast<int32_t>(w_), loop::var(line), loop::index(0))));
+    return b;
+  }
+
+  // A last panel of three blocks has no registers for as many rows as the others.
+  loop::Block pieces(int32_t rows, const Expr& line, const Expr& column) {
+    const int64_t most = most_rows(target_, padded(panel_width_));
+    if (rows <= most) return tiles(rows, line, column);
+    loop::Block b;
+    const bool whole_lines = rows > w_;
+    const int64_t count = whole_lines ? (rows / w_ + most / w_ - 1) / (most / w_) : (rows + most - 1) / most, unit = whole_lines ? w_ : 1, all = rows / unit;
+    for (int64_t i = 0, at = 0; i < count; ++i) {
+      const int64_t n = all / count + (i < all % count);
+      loop::Block piece = whole_lines ? tiles(static_cast<int32_t>(n * w_), line + at, column) : tiles(static_cast<int32_t>(n), line, column + at);
+      b.insert(b.end(), piece.begin(), piece.end());
+      at += n;
+    }
     return b;
   }
 
   loop::Block tiles(int32_t rows, const Expr& line, const Expr& column) {
     loop::Block b;
-    for (int64_t half = 0; half < panel_; half += tile_.cols) {
+    const int64_t cols = panel_width_ == panel_ ? tile_.cols : choose_tile(target_, padded(panel_width_), SymExpr(rows)).cols;
+    for (int64_t half = 0; half < padded(panel_width_); half += cols) {
       loop::ContractTile t;
       t.a = front_->buffer_of(param(front_graph_, expand_.in[0]));
       t.b = front_->buffer_of(param(front_graph_, expand_.in[1]));
@@ -202,10 +228,12 @@ class ExpansionNest {
       t.b_base = panel_at_ * panel_floats() + half;
       t.a_row = loop::index(kLane);
       t.rows = rows;
-      t.cols = tile_.cols;
-      t.reductions.push_back({loop::index(channels_ / kLane), loop::index(h_ * w_ * kLane), loop::index(kLane * panel_), false});
-      t.reductions.push_back({loop::index(kLane), loop::index(1), loop::index(panel_), false});
-      t.k_split = choose_k_split(target_, rows, tile_.cols);
+      t.cols = static_cast<int32_t>(cols);
+      if (panel_width_ < half + cols) t.b_cols = static_cast<int32_t>(panel_width_ - half);
+      t.reductions.push_back({loop::index((channels_ + kLane - 1) / kLane), loop::index(h_ * w_ * kLane), loop::index(kLane * panel_width_), false});
+      t.reductions.push_back({loop::index(std::min(kLane, channels_)), loop::index(1), loop::index(panel_width_), false});
+      if (channels_ > kLane) t.last = static_cast<int32_t>(channels_ % kLane);
+      t.k_split = choose_k_split(target_, rows, t.cols);
       t.row_var = row_, t.block_var = block_, t.lane_var = lane_, t.acc_var = acc_var_;
       t.epilogue = store_wide(line, column, half / kLane);
       if (half == 0) prefetch(t, line, column);
@@ -219,7 +247,7 @@ class ExpansionNest {
     constexpr int64_t kMostTiles = 16;
     const int64_t in_line = line_tile_ > 1 ? 1 : (w_ + tile_.rows - 1) / tile_.rows;
     const int64_t tiles = (std::min(strip_rows(strip_), h_) + line_tile_ - 1) / line_tile_ * in_line;
-    if (tiles > kMostTiles || panels_ == 1) return;
+    if (tiles > kMostTiles || panels_ == 1 || panel_width_ != panel_) return;
     const Expr at = loop::floordiv(line - top_ - lo_, loop::index(line_tile_)) * in_line + (line_tile_ > 1 ? loop::index(0) : loop::floordiv(column, loop::index(tile_.rows)));
     t.prefetch = t.b_base + panel_floats() + at * (panel_floats() / tiles);
     t.prefetch_share = static_cast<int32_t>(tiles);
@@ -237,7 +265,7 @@ class ExpansionNest {
     const Expr e = front_->element(front_graph_.outputs[0], std::vector<Expr>{image_, channel_block, line + down, column + across, loop::var(lane_)});
     const Expr at = (column + across + pad_left()) * kLane + loop::var(lane_);
     loop::Block b{loop::store(scratch_, {in_panel, line + down - top_, at}, e)};
-    if (blocks_ % per_panel() == 0) return b;
+    if (blocks_ % per_panel() == 0 || tail_) return b;
     return {loop::if_then(loop::lt(channel_block, loop::index(blocks_)), std::move(b))};
   }
 
@@ -254,7 +282,7 @@ class ExpansionNest {
     }
     if (rest > 0) columns.push_back(pixels(rest, loop::var(line), loop::index(groups * pixels_)));
     const loop::StmtRef lines = loop::for_loop(line, first_line_, last_line_, std::move(columns));
-    const Expr last = loop::min(loop::index(per_panel()), loop::index(blocks_) - panel_at_ * per_panel());
+    const Expr last = tail_ ? loop::index(padded(panel_width_) / kLane) : loop::min(loop::index(per_panel()), loop::index(blocks_) - panel_at_ * per_panel());
     return {loop::for_loop(block, loop::index(0), last, {lines})};
   }
 
@@ -296,13 +324,14 @@ class ExpansionNest {
   std::optional<Body> back_, front_;
   Interner intern_;
   SymExpr batch_;
-  int64_t channels_ = 0, panel_ = 16, panels_ = 1, image_planes_ = 1, blocks_ = 1;
+  int64_t channels_ = 0, panel_ = 16, panels_ = 1, tail_ = 0, image_planes_ = 1, blocks_ = 1;
   int64_t h_ = 1, w_ = 1, oh_ = 1, ow_ = 1, kh_ = 1, kw_ = 1;
   WindowAxis rows_, columns_;
   TileShape tile_{};
   int64_t line_tile_ = 1, pixels_ = 1, strip_ = 1, panel_group_ = 1;
   loop::BufferId scratch_ = -1;
   loop::VarId acc_var_ = -1, row_ = -1, block_ = -1, lane_ = -1;
+  int64_t panel_width_ = 16;  // of the panel that code is being made for
   Expr image_, first_line_, last_line_, top_, lo_, hi_, panel_at_, window_block_;
 };
 

@@ -87,8 +87,10 @@ class WinogradNest {
     alpha_ = m_ + 2;
     groups_ = root_.attrs.integer("group", 1);
     channels_ = u[2].constant();
-    panel_ = u[3].constant();
-    panels_ = u[1].constant() / groups_;
+    panel_ = root_.attrs.integer("nr");
+    tail_ = root_.attrs.integer("tail", 0);
+    panels_ = tail_ ? ((root_.attrs.integer("out_channels") + 7) / 8 * 8 - tail_) / panel_ + 1 : u[1].constant() / groups_;
+    position_floats_ = u[1].constant() * channels_ * u[3].constant();
     out_blocks_ = y[1].constant() / groups_;
     batch_ = x[0], h_ = x[2], w_ = x[3], oh_ = y[2], ow_ = y[3];
     const std::vector<int64_t> kernel{3, 3};
@@ -124,7 +126,7 @@ class WinogradNest {
 
   void build() {
     v_ = positions("v", plan_.tiles * channels_);
-    products_ = positions("m", plan_.panels * plan_.tiles * panel_);
+    products_ = positions("m", plan_.tiles * (plan_.panels * panel_ + std::max<int64_t>(0, padded(tail_) - panel_)));
     half_ = kernel_.add_buffer({"half", DType::f32, {alpha_, alpha_, kLane}, loop::Space::scratch, false});
     const SymExpr groups_of_tiles = ceildiv(total_, plan_.tiles);
     kernel_.tiles = groups_of_tiles * plan_.splits * groups_;
@@ -213,14 +215,22 @@ class WinogradNest {
   void products(loop::Block& b, const Expr& first_panel, const Expr& last_panel) {
     const loop::VarId position = kernel_.add_var("pos"), panel = kernel_.add_var("p");
     const Expr first = loop::floordiv(first_tile_, loop::index(plan_.rows)), last = loop::floordiv(last_tile_ + (plan_.rows - 1), loop::index(plan_.rows));
-    loop::Block rows = cover_rows(kernel_, total_, static_cast<int32_t>(plan_.rows), first, last,
-                                  [&](int32_t count, Expr row0) { return product(count, row0 - first_tile_, loop::var(position), loop::var(panel), first_panel, last_panel); });
-    b.push_back(loop::for_loop(position, loop::index(0), loop::index(alpha_ * alpha_), {loop::for_loop(panel, first_panel, last_panel, std::move(rows))}));
+    auto rows = [&](const Expr& at, int64_t width) {
+      return cover_rows(kernel_, total_, static_cast<int32_t>(plan_.rows), first, last,
+                        [&](int32_t count, Expr row0) { return pieces({count, row0 - first_tile_, loop::var(position), at, first_panel, last_panel, width}); });
+    };
+    loop::Block inside;
+    const Expr end = loop::index(panels_ - 1);
+    if (!tail_) inside.push_back(loop::for_loop(panel, first_panel, last_panel, rows(loop::var(panel), panel_)));
+    if (tail_ && panels_ > 1) inside.push_back(loop::for_loop(panel, first_panel, loop::min(last_panel, end), rows(loop::var(panel), panel_)));
+    if (tail_) inside.push_back(loop::if_then(loop::lt(end, last_panel), rows(end, tail_)));
+    b.push_back(loop::for_loop(position, loop::index(0), loop::index(alpha_ * alpha_), std::move(inside)));
   }
 
   Expr weights_at(const Expr& position, const Expr& panel) const {
-    return (position * (groups_ * panels_) + group_ * panels_ + panel) * (channels_ * panel_);
+    return position * position_floats_ + (group_ * panels_ + panel) * (channels_ * panel_);
   }
+  static int64_t padded(int64_t width) { return (width + kLane - 1) / kLane * kLane; }
 
   // Weights that stream past L2 are fetched one panel early, the lines of a panel spread over the register tiles that
   // read the panel before it.
@@ -232,10 +242,34 @@ class WinogradNest {
     t.prefetch_share = static_cast<int32_t>(blocks);
   }
 
-  loop::Block product(int32_t rows, const Expr& row0, const Expr& position, const Expr& panel, const Expr& first_panel, const Expr& last_panel) {
+  // Some output tiles at one position times one panel of `width` columns.
+  struct Product {
+    int32_t rows;
+    Expr row0, position, panel, first_panel, last_panel;
+    int64_t width;
+  };
+
+  // A last panel of three blocks has no registers for as many rows as the others.
+  loop::Block pieces(const Product& all) {
+    const int32_t most = most_rows(target_, padded(all.width)), count = (all.rows + most - 1) / most;
+    loop::Block b;
+    for (int32_t i = 0, row = 0; i < count; ++i) {
+      Product p = all;
+      p.rows = all.rows / count + (i < all.rows % count);
+      p.row0 = all.row0 + row;
+      row += p.rows;
+      loop::Block piece = product(p, i == 0);
+      b.insert(b.end(), piece.begin(), piece.end());
+    }
+    return b;
+  }
+
+  loop::Block product(const Product& p, bool fetches) {
+    const auto& [rows, row0, position, panel, first_panel, last_panel, width] = p;
     loop::Block b;
     const int64_t v_stride = plan_.tiles * channels_ + kLane;
-    for (int64_t part = 0; part < panel_; part += tile_.cols) {
+    const int64_t cols = width == panel_ ? tile_.cols : choose_tile(target_, padded(width), SymExpr(rows)).cols;
+    for (int64_t part = 0; part < padded(width); part += cols) {
       loop::ContractTile t;
       t.a = v_;
       t.b = body_->buffer_of(param(root_.in[1]));
@@ -243,12 +277,13 @@ class WinogradNest {
       t.b_base = weights_at(position, panel) + part;
       t.a_row = loop::index(channels_);
       t.rows = rows;
-      t.cols = tile_.cols;
-      t.reductions = {{loop::index(channels_), loop::index(1), loop::index(panel_), false}};
-      t.k_split = choose_k_split(target_, rows, tile_.cols);
-      if (part == 0) prefetch(t, row0, position, panel, first_panel, last_panel);
+      t.cols = static_cast<int32_t>(cols);
+      if (width < part + cols) t.b_cols = static_cast<int32_t>(width - part);
+      t.reductions = {{loop::index(channels_), loop::index(1), loop::index(width), false}};
+      t.k_split = choose_k_split(target_, rows, t.cols);
+      if (part == 0 && fetches) prefetch(t, row0, position, panel, first_panel, last_panel);
       t.row_var = row_, t.block_var = block_, t.lane_var = lane_, t.acc_var = acc_var_;
-      const Expr at = ((panel - first_panel) * plan_.tiles + row0 + loop::var(row_)) * panel_ + (loop::var(block_) * kLane + part) + loop::var(lane_);
+      const Expr at = (panel - first_panel) * (plan_.tiles * panel_) + (row0 + loop::var(row_)) * padded(width) + (loop::var(block_) * kLane + part) + loop::var(lane_);
       t.epilogue = {loop::store(products_, {position, at}, loop::var(acc_var_, DType::f32))};
       b.push_back(loop::contract(std::move(t)));
     }
@@ -260,7 +295,8 @@ class WinogradNest {
     b.push_back(for_each_tile([&](loop::Block& tile, const Place& p) {
       const loop::VarId block = kernel_.add_var("kb");
       const int64_t per_panel = panel_ / kLane;
-      const Expr first_block = first_panel * per_panel, last_block = loop::min(last_panel * per_panel, loop::index(out_blocks_));
+      const Expr first_block = first_panel * per_panel, whole = last_panel * per_panel;
+      const Expr last_block = tail_ ? loop::select(loop::eq(last_panel, loop::index(panels_)), loop::index(out_blocks_), whole) : loop::min(whole, loop::index(out_blocks_));
       tile.push_back(loop::for_loop(block, first_block, last_block, pixels(p, loop::var(block), first_panel)));
     }));
   }
@@ -268,9 +304,13 @@ class WinogradNest {
   loop::Block pixels(const Place& p, const Expr& block, const Expr& first_panel) {
     const loop::VarId j = kernel_.add_var("j");
     const int64_t per_panel = panel_ / kLane;
-    const Expr base = ((loop::floordiv(block, loop::index(per_panel)) - first_panel) * plan_.tiles + p.local) * panel_ + loop::mod(block, loop::index(per_panel)) * kLane;
     loop::Block b;
-    const Expr at = let(b, "at", base);
+    Expr panel = loop::floordiv(block, loop::index(per_panel)), width = loop::index(panel_);
+    if (tail_) {
+      panel = let(b, "panel", loop::min(panel, loop::index(panels_ - 1)));
+      width = loop::select(loop::eq(panel, loop::index(panels_ - 1)), loop::index(padded(tail_)), width);
+    }
+    const Expr at = let(b, "at", (panel - first_panel) * (plan_.tiles * panel_) + p.local * width + (block - panel * per_panel) * kLane);
     Lanes columns{kernel_, {}};
     std::vector<Expr> m;
     for (int64_t r = 0; r < alpha_; ++r) m.push_back(columns.let("m", loop::load(products_, DType::f32, {loop::var(j) + r * alpha_, at + loop::var(lane_)})));
@@ -341,6 +381,7 @@ class WinogradNest {
   WinogradPlan plan_;
   TileShape tile_{};
   int64_t m_ = 4, alpha_ = 6, groups_ = 1, channels_ = 16, panel_ = 32, panels_ = 1, out_blocks_ = 1;  // of a group
+  int64_t tail_ = 0, position_floats_ = 0;  // columns of the last panel where it has not panel_; weights at a position
   const Node* pool_ = nullptr;  // the pool at the end of the epilogue
   ValueId pixel_ = kNoValue;    // what it pools, or the output
   int64_t stored_ = 4;          // lines and columns that a tile stores

@@ -336,8 +336,13 @@ Value Machine::contract_element(const CompiledContract& c, int64_t row, int64_t 
   const bool floats = is_float(kernel_.buffers[static_cast<size_t>(t.a)].dtype);
   const size_t n = c.reductions.size();
   std::vector<int64_t> at(n, 0);
+  if (t.b_cols > 0 && col >= t.b_cols) return {.i = 0};  // also 0.0
+  auto extent = [&](size_t d) {
+    const bool last = d == 1 && t.last > 0 && at[0] + 1 == frame_[c.reductions[0].extent].i;
+    return last ? int64_t{t.last} : frame_[c.reductions[d].extent].i;
+  };
   for (const CompiledContract::Reduction& r : c.reductions)
-    if (frame_[r.extent].i <= 0) return {.i = 0};  // also 0.0
+    if (frame_[r.extent].i <= 0) return {.i = 0};
   double sum = 0;
   uint64_t int_sum = 0;
   const int64_t in_line = t.line_rows > 0 ? row % t.line_rows : row, line = t.line_rows > 0 ? row / t.line_rows : 0;
@@ -354,7 +359,7 @@ Value Machine::contract_element(const CompiledContract& c, int64_t row, int64_t 
       const CompiledContract::Reduction& r = c.reductions[d - 1];
       a += frame_[r.a_stride].i;
       b += frame_[r.b_stride].i;
-      if (++at[d - 1] < frame_[r.extent].i) break;
+      if (++at[d - 1] < extent(d - 1)) break;
       a -= at[d - 1] * frame_[r.a_stride].i;
       b -= at[d - 1] * frame_[r.b_stride].i;
       at[d - 1] = 0;

@@ -49,7 +49,7 @@ enum class LoopKind : uint8_t {
 // for r < rows, c < cols, then `epilogue` for every (r,c) with c = 16*block + lane and row_var, block_var, lane_var
 // and acc_var bound: the epilogue runs on registers; row_var and block_var are constants to the emitter, lane_var
 // (0..15) is the vector direction. All offsets are in elements of the flat buffer.
-// a and b must stay readable for c < cols even where the epilogue masks its store (b is padded when packed).
+// a and b must stay readable for c < cols (or b_cols) even where the epilogue masks its store (b is padded when packed).
 struct ContractTile {
   BufferId a = -1, b = -1;
   Expr a_base, b_base;
@@ -57,6 +57,7 @@ struct ContractTile {
   int32_t line_rows = 0;      // > 0: every so many rows start anew, a_line elements after the last start
   Expr a_line;
   int32_t rows = 1, cols = 16;  // register tile; cols is 8 or a multiple of 16
+  int32_t b_cols = 0;         // > 0: b has only so many of the columns, a multiple of 8; sums past them are 0
   int32_t k_split = 1;        // > 1: the innermost reduction alternates between this many accumulator sets,
                               // added pairwise at the end (hides FMA latency when rows*cols is small)
   struct Reduction {
@@ -65,6 +66,8 @@ struct ContractTile {
     bool unroll = false;      // constant extent, unrolled
   };
   std::vector<Reduction> reductions;  // outermost first; empty: acc = a*b once
+  int32_t last = 0;           // > 0: the second reduction's extent in the last step of the first, whose extent is a
+                              // constant: channels that do not fill their last block
   // A hint: while the tile runs, fetch the elements of b from here on into the second-level cache, at 1/prefetch_share
   // of the pace at which the tile itself walks through b. Null: none. May lie past the end of b.
   Expr prefetch;

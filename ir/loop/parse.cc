@@ -350,6 +350,8 @@ class Parser {
     t.b_base = expr();
     in_.expect("]");
     while (in_.accept("over")) t.reductions.push_back(reduction());
+    if (in_.accept("last")) t.last = static_cast<int32_t>(in_.integer());
+    if (in_.accept("columns")) t.b_cols = static_cast<int32_t>(in_.integer());
     if (in_.accept("split")) t.k_split = static_cast<int32_t>(in_.integer());
     if (in_.accept("prefetch")) {
       in_.expect("(");

@@ -351,6 +351,8 @@ class Printer {
     for (const ContractTile::Reduction& r : t.reductions)
       head += fmt::format(" over ({}, {}, {}){}", inside(r.extent, 0), inside(r.a_stride, 0), inside(r.b_stride, 0),
                           r.unroll ? " @unroll" : "");
+    if (t.last > 0) head += fmt::format(" last {}", t.last);
+    if (t.b_cols > 0) head += fmt::format(" columns {}", t.b_cols);
     if (t.k_split != 1) head += fmt::format(" split {}", t.k_split);
     if (t.prefetch) head += fmt::format(" prefetch({}, {})", inside(t.prefetch, 0), t.prefetch_share);
     braces(head + " ", t.epilogue, depth);

@@ -27,7 +27,8 @@ inline constexpr int kComparisonLevel = 3, kUnaryLevel = 6;
 inline constexpr std::string_view kReserved[] = {
     "if",    "else",  "true",  "false",  "inf",    "nan",   "and",  "or",     "let",    "for",    "in",
     "alloc", "tile",  "fault", "define", "over",   "split", "step", "select", "fma",    "reduce", "indices",
-    "note",  "tiles", "flops", "bytes",  "kernel", "const", "out",  "update", "stack",  "scratch", "prefetch"};
+    "note",  "tiles", "flops", "bytes",  "kernel", "const", "out",  "update", "stack",  "scratch", "prefetch",
+    "last",  "columns"};
 
 inline bool starts_identifier(char c) {
   return std::isalpha(static_cast<unsigned char>(c)) || c == '_' || c == '$';

@@ -321,6 +321,9 @@ class Verifier {
             "a sum of {} in {}", name(buffer_of(t.a).dtype), name(sum));
     require(t.rows >= 1 && (t.cols == 8 || (t.cols >= 16 && t.cols % 16 == 0)),
             "a tile of {}x{}: columns come in sixteens, or are eight", t.rows, t.cols);
+    require(t.b_cols >= 0 && t.b_cols % 8 == 0 && t.b_cols <= t.cols, "{} columns of B in a tile of {}", t.b_cols, t.cols);
+    require(t.last == 0 || (t.last > 0 && t.reductions.size() >= 2 && is_constant(t.reductions[0].extent) && !t.reductions[0].unroll),
+            "the last of the first reduction needs a second one and a constant extent");
     require(t.line_rows >= 0, "{} rows a line", t.line_rows);
     if (t.line_rows > 0) expr(t.a_line, DType::i64, "the line stride of A");
     require(t.prefetch_share >= 1, "a prefetch shared by {}", t.prefetch_share);

@@ -1,7 +1,7 @@
 // Conv and ConvTranspose, 1-D to 3-D, with groups.
 //
 // A Conv with blocked=1 is 2-D and reads its weight as packed by PackConvWeight (attributes nr and group) and its bias
-// as packed by PackVector. `blocked_in` and `blocked_out` say which of x and y are [N,ceil(C/16),H,W,16]; `channels`
+// as packed by PackVector; `tail` is that of the packing. `blocked_in` and `blocked_out` say which of x and y are [N,ceil(C/16),H,W,16]; `channels`
 // and `out_channels` are then the true numbers of channels. Lanes past them are undefined in both and never used.
 #include <algorithm>
 
@@ -25,10 +25,14 @@ struct ConvShape {
   int64_t out_channels = 0, in_per_group = 0;
   std::vector<SymExpr> in;  // spatial extents
   std::vector<int64_t> kernel;
-  int64_t nr = 16;
+  int64_t nr = 16, tail = 0;
 
   int64_t out_per_group() const { return out_channels / groups; }
-  ConvPacking packing() const { return {out_channels, in_per_group, groups, nr}; }
+  ConvPacking packing() const {
+    ConvPacking p{out_channels, in_per_group, groups, nr};
+    p.tail = tail;
+    return p;
+  }
 };
 
 ConvShape conv_shape(const Attrs& attrs, const Dims& x, const Dims& w, bool transposed) {
@@ -44,7 +48,8 @@ ConvShape conv_shape(const Attrs& attrs, const Dims& x, const Dims& w, bool tran
   for (auto d = w.begin() + 2; d < w.end() - (s.packed ? 1 : 0); ++d) s.kernel.push_back(d->constant());
   const int64_t first = w[0].constant(), second = w[1].constant();
   s.out_channels = s.packed ? attrs.integer("out_channels") : transposed ? second * s.groups : first;
-  s.in_per_group = transposed ? (s.groups ? first / s.groups : 0) : second;
+  s.tail = s.packed ? attrs.integer("tail", 0) : 0;
+  s.in_per_group = transposed ? (s.groups ? first / s.groups : 0) : s.tail ? attrs.integer("channels") : second;
   return s;
 }
 
@@ -74,7 +79,7 @@ Status check_operands(InferContext& c) {
   if (group < 1)
     return c.fail("group is " + std::to_string(group) + ", expected 1 or more",
                   "group must divide the numbers of input and output channels");
-  if (packed &&
+  if (packed && !c.attrs.integer("tail", 0) &&
       (c.attrs.integer("nr", kChannelBlock) < 1 || c.dims(1).back() != SymExpr(c.attrs.integer("nr", kChannelBlock))))
     return c.fail("the weight is not packed in blocks of nr channels");
   return {};
@@ -104,7 +109,9 @@ Status check_channels(InferContext& c, const ConvShape& s) {
                   weight_form(s, fitting));
   }
   assume_equal(c, s.channels, wanted);
-  if (s.packed && w[0] != SymExpr(s.packing().blocks()))
+  if (s.tail && (!s.packing().tail_fits() || !w[0].is(1) || w[1] != SymExpr(s.in_per_group * s.packing().lanes())))
+    return c.fail("the packed weight does not end in a panel of " + std::to_string(s.tail) + " lanes");
+  if (s.packed && !s.tail && w[0] != SymExpr(s.packing().blocks()))
     return c.fail("the packed weight has " + w[0].text() + " blocks, expected " + std::to_string(s.packing().blocks()));
   const std::vector<int64_t> kernel = c.attrs.integers("kernel_shape", s.kernel);
   if (kernel != s.kernel)
@@ -168,7 +175,7 @@ std::vector<double> plain_weight(const Tensor& w, const ConvShape& s, const Prob
   std::vector<double> v(static_cast<size_t>(s.out_channels * row));
   for (int64_t k = 0; k < s.out_channels; ++k)
     for (int64_t i = 0; i < row; ++i)
-      v[static_cast<size_t>(k * row + i)] = w.get_double((packing.block(k) * row + i) * s.nr + packing.lane(k));
+      v[static_cast<size_t>(k * row + i)] = w.get_double(packing.position(k, row, i));
   return v;
 }
 
@@ -278,9 +285,29 @@ Expr group_of(const ConvShape& s, const Expr& k) {
 std::pair<Expr, Expr> weight_block(const ConvShape& s, const Expr& k, Index index) {
   if (!s.packed) return {k, nullptr};
   const ConvPacking p = s.packing();
-  if (!s.blocked_out || !p.contiguous() || s.nr % kChannelBlock) return {p.block(k), p.lane(k)};
+  if (!s.blocked_out || !p.contiguous() || s.nr % kChannelBlock || s.tail) return {p.block(k), p.lane(k)};
   const Expr per_block = loop::index(s.nr / kChannelBlock);
   return {floordiv(index[1], per_block), mod(index[1], per_block) * kChannelBlock + index.back()};
+}
+
+// The element of a weight packed with a tail, in the extents it is stored with.
+std::vector<Expr> place_with_tail(const ConvShape& s, const Expr& block, const Expr& lane, const Expr& ci, Index at) {
+  const ConvPacking p = s.packing();
+  Expr row = ci;
+  int64_t taps = 1;
+  for (size_t d = 0; d < at.size(); ++d) {
+    row = row * s.kernel[d] + at[d];
+    taps *= s.kernel[d];
+  }
+  const Expr width = loop::select(loop::eq(block, loop::index(p.blocks() - 1)), loop::index(p.tail), loop::index(p.nr));
+  Expr flat = block * (s.in_per_group * taps * p.nr) + row * width + lane;
+  std::vector<Expr> place(at.size() + 3, loop::index(0));
+  for (size_t d = at.size(); d > 0; --d) {
+    place[d + 1] = mod(flat, loop::index(s.kernel[d - 1]));
+    flat = floordiv(flat, loop::index(s.kernel[d - 1]));
+  }
+  place[1] = flat;
+  return place;
 }
 
 Expr define_conv(DefineContext& c, size_t, Index index) {
@@ -290,7 +317,7 @@ Expr define_conv(DefineContext& c, size_t, Index index) {
   const Index o = index.subspan(2, w.size());
   Expr k = s.blocked_out ? index[1] * kChannelBlock + index.back() : index[1];
   // Lanes past the last channel compute something harmless: with groups that must be a group that exists.
-  if (s.blocked_out && !s.packing().contiguous() && s.out_channels % kChannelBlock)
+  if (s.blocked_out && (!s.packing().contiguous() || s.tail) && s.out_channels % kChannelBlock)
     k = loop::min(k, loop::index(s.out_channels - 1));
   const ConvPacking packing = s.packing();
   const auto [block, lane] = weight_block(s, k, index);
@@ -308,6 +335,7 @@ Expr define_conv(DefineContext& c, size_t, Index index) {
       for (size_t d = 0; d < w.size(); ++d) from.push_back(window_position(w[d], o[d], at[d]));
       weight.insert(weight.end(), at.begin(), at.end());
       if (s.packed) weight.push_back(lane);
+      if (s.tail) weight = place_with_tail(s, block, lane, ci, at);
       return window_load(c, 0, w, lead, from, trail, zero) * c.in(1, weight);
     });
   });
@@ -349,7 +377,7 @@ void register_conv(Registry& r) {
                                      {"group", AttrType::integer},   {"kernel_shape", AttrType::integers},
                                      {"pads", AttrType::integers},   {"strides", AttrType::integers}};
   std::vector<AttrSpec> conv = window, transposed = window;
-  for (std::string_view name : {"blocked", "blocked_in", "blocked_out", "channels", "out_channels", "nr"})
+  for (std::string_view name : {"blocked", "blocked_in", "blocked_out", "channels", "out_channels", "nr", "tail"})
     conv.push_back({name, AttrType::integer});
   transposed.insert(transposed.end(), {{"output_padding", AttrType::integers}, {"output_shape", AttrType::integers}});
   r.add({.name = "Conv",

@@ -20,18 +20,20 @@ ConvPacking::ConvPacking(int64_t out_channels, int64_t in_per_group, int64_t gro
       depthwise(groups == out_channels && in_per_group == 1 && groups > 1) {}
 
 int64_t ConvPacking::block(int64_t k) const {
-  return contiguous() ? k / nr : k / out_per_group() * blocks_per_group() + k % out_per_group() / nr;
+  return tail ? std::min(k / nr, blocks() - 1) : contiguous() ? k / nr : k / out_per_group() * blocks_per_group() + k % out_per_group() / nr;
 }
 int64_t ConvPacking::lane(int64_t k) const {
-  return (contiguous() ? k : k % out_per_group()) % nr;
+  return tail ? k - block(k) * nr : (contiguous() ? k : k % out_per_group()) % nr;
 }
 
 Expr ConvPacking::block(const Expr& k) const {
+  if (tail) return loop::min(floordiv(k, loop::index(nr)), loop::index(blocks() - 1));
   if (contiguous()) return floordiv(k, loop::index(nr));
   const Expr n = loop::index(out_per_group());
   return floordiv(k, n) * blocks_per_group() + floordiv(mod(k, n), loop::index(nr));
 }
 Expr ConvPacking::lane(const Expr& k) const {
+  if (tail) return k - block(k) * nr;
   return mod(contiguous() ? k : mod(k, loop::index(out_per_group())), loop::index(nr));
 }
 
@@ -158,7 +160,9 @@ Expr define_pack_gemm_b(DefineContext& c, size_t, Index index) {
 // ---- PackConvWeight -----------------------------------------------------------------------------------------
 
 ConvPacking packing_of(const Attrs& attrs, const SymExpr& out_channels, const SymExpr& in_per_group) {
-  return {out_channels.constant(), in_per_group.constant(), attrs.integer("group", 1), attrs.integer("nr")};
+  ConvPacking p{out_channels.constant(), in_per_group.constant(), attrs.integer("group", 1), attrs.integer("nr")};
+  p.tail = attrs.integer("tail", 0);
+  return p;
 }
 
 Status infer_pack_conv_weight(InferContext& c) {
@@ -168,9 +172,12 @@ Status infer_pack_conv_weight(InferContext& c) {
   const int64_t group = c.attrs.integer("group", 1);
   if (group < 1 || w[0].constant() % group != 0)
     return c.fail(w[0].text() + " output channels cannot be split into " + std::to_string(group) + " groups");
+  const ConvPacking p = packing_of(c.attrs, w[0], w[1]);
   Dims dims = w;
-  dims[0] = packing_of(c.attrs, w[0], w[1]).blocks();
-  dims.push_back(c.attrs.integer("nr"));
+  dims[0] = p.tail ? 1 : p.blocks();
+  if (p.tail && !p.tail_fits()) return c.fail("the last panel cannot have " + std::to_string(p.tail) + " lanes");
+  if (p.tail) dims[1] = w[1].constant() * p.lanes();
+  dims.push_back(p.tail ? 1 : p.nr);
   c.set(0, c.dtype(0), std::move(dims));
   return {};
 }
@@ -181,12 +188,35 @@ void eval_pack_conv_weight(EvalContext& c) {
   const int64_t row = p.out_channels ? c.in[0]->elements() / p.out_channels : 0;  // weights of one output channel
   const std::vector<int64_t> extents{row};
   for (int64_t k = 0; k < p.out_channels; ++k)
-    strided_copy(extents, c.out[0], {p.block(k) * row * p.nr + p.lane(k), {p.nr}}, *c.in[0], {k * row, {1}});
+    strided_copy(extents, c.out[0], {p.position(k, row, 0), {p.width(p.block(k))}}, *c.in[0], {k * row, {1}});
+}
+
+// The other way round: from the place in the packed weight to channel, input channel and tap.
+Expr define_packed_tail(DefineContext& c, const ConvPacking& p, Index index) {
+  const Dims& w = c.dims(0);
+  Expr flat = index[1], taps = loop::index(1);
+  for (size_t d = 2; d < w.size(); ++d) {
+    flat = flat * w[d].constant() + index[d];
+    taps = taps * w[d].constant();
+  }
+  const int64_t last = p.blocks() - 1;
+  const Expr row = taps * w[1].constant(), panel = loop::min(floordiv(flat, row * p.nr), loop::index(last)), in_panel = flat - panel * (row * p.nr);
+  const Expr width = loop::select(loop::eq(panel, loop::index(last)), loop::index(p.tail), loop::index(p.nr));
+  const Expr k = panel * p.nr + mod(in_panel, width);
+  Expr rest = floordiv(in_panel, width);
+  std::vector<Expr> at(w.size());
+  at[0] = k;
+  for (size_t d = w.size() - 1; d >= 1; --d) {
+    at[d] = mod(rest, loop::index(w[d].constant()));
+    rest = floordiv(rest, loop::index(w[d].constant()));
+  }
+  return load_below(c, at, k, p.out_channels, p.lanes());
 }
 
 Expr define_pack_conv_weight(DefineContext& c, size_t, Index index) {
   const ConvPacking p = packing_of(*c.attrs, c.dims(0)[0], c.dims(0)[1]);
   std::vector<Expr> at(index.begin(), index.end() - 1);
+  if (p.tail) return define_packed_tail(c, p, index);
   if (p.contiguous()) {
     at[0] = index[0] * p.nr + index.back();
     return load_below(c, at, at[0], p.out_channels, p.nr);
@@ -241,7 +271,7 @@ void register_layout(Registry& r) {
       infer_unpack_c16, eval_unpack_c16, define_unpack_c16);
   add(r, "PackGemmB", "matrix to column panels of nr", {nr, {"trans", AttrType::integer}}, infer_pack_gemm_b,
       eval_pack_gemm_b, define_pack_gemm_b);
-  add(r, "PackConvWeight", "convolution weight to panels of nr output channels", {nr, {"group", AttrType::integer}},
+  add(r, "PackConvWeight", "convolution weight to panels of nr output channels", {nr, {"group", AttrType::integer}, {"tail", AttrType::integer}},
       infer_pack_conv_weight, eval_pack_conv_weight, define_pack_conv_weight);
   add(r, "PackVector", "vector with zeros appended", {{"n", AttrType::integer, true}}, infer_pack_vector,
       eval_pack_vector, define_pack_vector);

@@ -64,7 +64,9 @@ const WinogradMatrices& winograd_matrices(int64_t m) {
 }
 
 ConvPacking winograd_packing(const Attrs& attrs, int64_t in_per_group) {
-  return {attrs.integer("out_channels"), in_per_group, attrs.integer("group", 1), attrs.integer("nr")};
+  ConvPacking p{attrs.integer("out_channels"), in_per_group, attrs.integer("group", 1), attrs.integer("nr")};
+  p.tail = attrs.integer("tail", 0);
+  return p;
 }
 
 namespace {
@@ -78,7 +80,22 @@ Status check_m(InferContext& c) {
 // ---- PackWinogradWeight -------------------------------------------------------------------------------------
 
 ConvPacking weight_packing(const Attrs& attrs, const Dims& w) {
-  return {w[0].constant(), w[1].constant(), attrs.integer("group", 1), attrs.integer("nr")};
+  ConvPacking p{w[0].constant(), w[1].constant(), attrs.integer("group", 1), attrs.integer("nr")};
+  p.tail = attrs.integer("tail", 0);
+  return p;
+}
+
+// Extents of the transformed weight: with a tail the panels of a position follow each other, [C, width] each.
+Dims transformed_dims(const ConvPacking& p, int64_t alpha, const SymExpr& channels) {
+  return {alpha * alpha, p.tail ? 1 : p.blocks(), channels, p.tail ? p.lanes() : p.nr};
+}
+
+// The element of the transformed weight at a position, panel, input channel and lane.
+std::vector<Expr> transformed_place(const ConvPacking& p, int64_t channels, const Expr& position, const Expr& block, const Expr& ci, const Expr& lane) {
+  if (!p.tail) return {position, block, ci, lane};
+  const Expr width = loop::select(loop::eq(block, loop::index(p.blocks() - 1)), loop::index(p.tail), loop::index(p.nr));
+  const Expr flat = block * (channels * p.nr) + ci * width + lane, lanes = loop::index(p.lanes());
+  return {position, loop::index(0), floordiv(flat, lanes), mod(flat, lanes)};
 }
 
 Status infer_pack(InferContext& c) {
@@ -89,8 +106,9 @@ Status infer_pack(InferContext& c) {
   const int64_t group = c.attrs.integer("group", 1), nr = c.attrs.integer("nr"), alpha = c.attrs.integer("m") + 2;
   if (group < 1 || w[0].constant() % group != 0 || nr < 1)
     return c.fail(w[0].text() + " output channels cannot be split into " + std::to_string(group) + " groups");
-  const int64_t blocks = weight_packing(c.attrs, w).blocks();
-  c.set(0, c.dtype(0), {alpha * alpha, blocks, w[1], nr});
+  const ConvPacking p = weight_packing(c.attrs, w);
+  if (p.tail && !p.tail_fits()) return c.fail("the last panel cannot have " + std::to_string(p.tail) + " lanes");
+  c.set(0, c.dtype(0), transformed_dims(p, alpha, w[1]));
   return {};
 }
 
@@ -119,27 +137,29 @@ void eval_pack(EvalContext& c) {
   const std::vector<int64_t>& s = c.in[0]->shape();
   const ConvPacking p = weight_packing(c.attrs, c.in[0]->type().dims);
   const int64_t channels = s[1], positions = f.alpha * f.alpha, blocks = p.blocks();
+  const int64_t widest = std::max(p.nr, p.tail), plane = c.out[0].elements() / positions;
   std::vector<std::vector<int64_t>> members(static_cast<size_t>(blocks),
-                                            std::vector<int64_t>(static_cast<size_t>(p.nr), -1));
+                                            std::vector<int64_t>(static_cast<size_t>(widest), -1));
   for (int64_t k = 0; k < s[0]; ++k) members[static_cast<size_t>(p.block(k))][static_cast<size_t>(p.lane(k))] = k;
   const bool plain = c.in[0]->dtype() == DType::f32;
   const std::span<const float> from = plain ? c.in[0]->as<float>() : std::span<const float>();
   const std::span<float> to = plain ? c.out[0].as<float>() : std::span<float>();
-  std::vector<double> w(static_cast<size_t>(9 * p.nr)), u(static_cast<size_t>(positions * p.nr));
+  std::vector<double> w(static_cast<size_t>(9 * widest)), u(static_cast<size_t>(positions * widest));
   for (int64_t block = 0; block < blocks; ++block)
     for (int64_t ci = 0; ci < channels; ++ci) {
-      for (int64_t l = 0; l < p.nr; ++l) {
+      const int64_t nr = p.width(block);
+      for (int64_t l = 0; l < nr; ++l) {
         const int64_t k = members[static_cast<size_t>(block)][static_cast<size_t>(l)], at = (k * channels + ci) * 9;
         for (int64_t tap = 0; tap < 9; ++tap)
-          w[static_cast<size_t>(tap * p.nr + l)] = k < 0   ? 0
+          w[static_cast<size_t>(tap * nr + l)] = k < 0   ? 0
                                                    : plain ? from[static_cast<size_t>(at + tap)]
                                                            : c.in[0]->get_double(at + tap);
       }
-      transform_weights(f, w.data(), u.data(), p.nr);
+      transform_weights(f, w.data(), u.data(), nr);
       for (int64_t i = 0; i < positions; ++i)
-        for (int64_t l = 0; l < p.nr; ++l) {
-          const int64_t at = ((i * blocks + block) * channels + ci) * p.nr + l;
-          const double value = u[static_cast<size_t>(i * p.nr + l)];
+        for (int64_t l = 0; l < nr; ++l) {
+          const int64_t at = i * plane + block * channels * p.nr + ci * nr + l;
+          const double value = u[static_cast<size_t>(i * nr + l)];
           plain ? void(to[static_cast<size_t>(at)] = static_cast<float>(value)) : c.out[0].set_double(at, value);
         }
     }
@@ -159,11 +179,18 @@ Expr define_pack(DefineContext& c, size_t, Index index) {
   const Expr i = floordiv(index[0], loop::index(f.alpha)), j = mod(index[0], loop::index(f.alpha));
   const Expr per_group = loop::index(p.contiguous() ? p.blocks() : p.blocks_per_group());
   const int64_t channels_per_group = p.contiguous() ? p.out_channels : p.out_per_group();
-  const Expr in_group = mod(index[1], per_group) * p.nr + index[3];
-  const Expr k = floordiv(index[1], per_group) * channels_per_group + in_group;
-  const bool ragged = channels_per_group % p.nr != 0;
+  Expr in_group = mod(index[1], per_group) * p.nr + index[3], ci = index[2];
+  Expr k = floordiv(index[1], per_group) * channels_per_group + in_group;
+  if (p.tail) {
+    const Expr flat = index[2] * p.lanes() + index[3], panel_floats = loop::index(c.dims(0)[1].constant() * p.nr), last = loop::index(p.blocks() - 1);
+    const Expr panel = loop::min(floordiv(flat, panel_floats), last), in_panel = flat - panel * panel_floats;
+    const Expr width = loop::select(loop::eq(panel, last), loop::index(p.tail), loop::index(p.nr));
+    ci = floordiv(in_panel, width);
+    k = in_group = panel * p.nr + mod(in_panel, width);
+  }
+  const bool ragged = channels_per_group % (p.tail ? 8 : p.nr) != 0;
   auto weight = [&](int64_t a, int64_t b) {
-    const std::vector<Expr> at{k, index[2], loop::index(a), loop::index(b)};
+    const std::vector<Expr> at{k, ci, loop::index(a), loop::index(b)};
     return ragged ? c.in_guarded(0, at, loop::lt(in_group, loop::index(channels_per_group)), loop::constant(t, 0))
                   : c.in(0, at);
   };
@@ -192,7 +219,8 @@ Status infer_conv(InferContext& c) {
   const Dims &x = c.dims(0), &u = c.dims(1);
   const int64_t alpha = c.attrs.integer("m") + 2;
   if (x.size() != 5 || !x[4].is(kChannelBlock)) return c.fail("x is not blocked", "x is [N,ceil(C/16),H,W,16]");
-  if (u.size() != 4 || !c.type(1).is_static() || !u[0].is(alpha * alpha) || !u[3].is(c.attrs.integer("nr")))
+  if (u.size() != 4 || !c.type(1).is_static() || !u[0].is(alpha * alpha) ||
+      u != transformed_dims(winograd_packing(c.attrs, u[2].constant()), alpha, u[2]))
     return c.fail("the weight is not that of PackWinogradWeight", "the weight is [alpha*alpha,blocks,C/group,nr]");
   if (c.dtype(0) != c.dtype(1) || !is_float(c.dtype(0))) return c.fail("x and weight differ in type");
   const int64_t groups = c.attrs.integer("group", 1), channels = c.attrs.integer("channels");
@@ -200,8 +228,6 @@ Status infer_conv(InferContext& c) {
       (x[1].is_constant() && !x[1].is((channels + kChannelBlock - 1) / kChannelBlock)))
     return c.fail("the weight wants " + u[2].text() + " channels in each of " + std::to_string(groups) +
                   " groups, x has " + std::to_string(channels));
-  if (!u[1].is(winograd_packing(c.attrs, u[2].constant()).blocks()))
-    return c.fail("the weight has " + u[1].text() + " blocks");
   const std::vector<SymExpr> in{x[2], x[3]};
   FCC_TRY(Window w, infer_window(c, in, kKernel));
   for (const WindowAxis& a : w)
@@ -214,20 +240,22 @@ Status infer_conv(InferContext& c) {
 
 Attrs conv_attrs(const Attrs& from) {
   Attrs attrs;
-  for (std::string_view name : {"auto_pad", "pads", "group", "channels", "out_channels", "nr"})
+  for (std::string_view name : {"auto_pad", "pads", "group", "channels", "out_channels", "nr", "tail"})
     if (from.has(name)) attrs.set(name, *from.find(name));
   for (std::string_view name : {"blocked", "blocked_in", "blocked_out"}) attrs.set(name, int64_t{1});
   return attrs;
 }
 
 // The plain weights, packed as PackConvWeight does: exact but for one rounding of each transformed weight.
-Tensor recovered_weights(const Tensor& u, const WinogradMatrices& f) {
-  const int64_t blocks = u.shape()[1], channels = u.shape()[2], nr = u.shape()[3], plane = blocks * channels * nr;
-  Tensor w(DType::f64, {blocks, channels, 3, 3, nr});
+Tensor recovered_weights(const Tensor& u, const WinogradMatrices& f, const ConvPacking& p) {
+  const int64_t blocks = p.blocks(), channels = u.shape()[2], plane = u.shape()[1] * channels * u.shape()[3];
+  Tensor w = p.tail ? Tensor(DType::f64, {1, channels * p.lanes(), 3, 3, 1}) : Tensor(DType::f64, {blocks, channels, 3, 3, p.nr});
   const std::span<double> to = w.as<double>();
   const bool plain = u.dtype() == DType::f32;
   const std::span<const float> from = plain ? u.as<float>() : std::span<const float>();
-  for (int64_t bc = 0; bc < blocks * channels; ++bc)
+  for (int64_t bc = 0; bc < blocks * channels; ++bc) {
+    const int64_t block = bc / channels, nr = p.width(block), ci = bc % channels;
+    const int64_t first = block * channels * p.nr + ci * nr, first_tap = block * channels * 9 * p.nr + ci * 9 * nr;
     for (int64_t tap = 0; tap < 9; ++tap)
       for (int64_t i = 0; i < f.alpha; ++i)
         for (int64_t j = 0; j < f.alpha; ++j) {
@@ -235,17 +263,19 @@ Tensor recovered_weights(const Tensor& u, const WinogradMatrices& f) {
                            f.recover[static_cast<size_t>(tap % 3)][static_cast<size_t>(j)];
           if (r == 0) continue;
           for (int64_t l = 0; l < nr; ++l) {
-            const int64_t at = (i * f.alpha + j) * plane + bc * nr + l;
-            to[static_cast<size_t>((bc * 9 + tap) * nr + l)] +=
+            const int64_t at = (i * f.alpha + j) * plane + first + l;
+            to[static_cast<size_t>(first_tap + tap * nr + l)] +=
                 r * (plain ? from[static_cast<size_t>(at)] : u.get_double(at));
           }
         }
+  }
   return w;
 }
 
 void eval_conv(EvalContext& c) {
   if (c.out[0].empty()) return;
-  const Tensor weights = recovered_weights(*c.in[1], winograd_matrices(c.attrs.integer("m")));
+  const ConvPacking p = winograd_packing(c.attrs, c.in[1]->shape()[2]);
+  const Tensor weights = recovered_weights(*c.in[1], winograd_matrices(c.attrs.integer("m")), p);
   const Attrs attrs = conv_attrs(c.attrs);
   EvalContext plain{.op = op("Conv"), .attrs = attrs, .body = nullptr, .in = {c.in[0], &weights}, .out = {c.out[0]}};
   plain.op.eval(plain);
@@ -269,7 +299,7 @@ Expr define_conv(DefineContext& c, size_t, Index index) {
       for (int64_t j = 0; j < f.alpha; ++j) {
         const double r = f.recover[a][static_cast<size_t>(i)] * f.recover[b][static_cast<size_t>(j)];
         if (r == 0) continue;
-        const std::vector<Expr> at{loop::index(i * f.alpha + j), block, ci, lane};
+        const std::vector<Expr> at = transformed_place(p, in_per_group, loop::index(i * f.alpha + j), block, ci, lane);
         const Expr term = c.in(1, at) * loop::constant(t, r);
         sum = sum ? sum + term : term;
       }
@@ -297,7 +327,7 @@ Expr define_conv(DefineContext& c, size_t, Index index) {
 void register_winograd(Registry& r) {
   r.add({.name = "PackWinogradWeight",
          .doc = "G w G^T of a 3x3 convolution weight, in panels of nr output channels",
-         .attrs = {{"m", AttrType::integer, true}, {"nr", AttrType::integer, true}, {"group", AttrType::integer}},
+         .attrs = {{"m", AttrType::integer, true}, {"nr", AttrType::integer, true}, {"group", AttrType::integer}, {"tail", AttrType::integer}},
          .in = {1, 1},
          .out = {1, 1},
          .infer = infer_pack,
@@ -307,7 +337,7 @@ void register_winograd(Registry& r) {
   std::vector<AttrSpec> attrs{{"m", AttrType::integer, true},    {"auto_pad", AttrType::string},
                               {"dilations", AttrType::integers}, {"kernel_shape", AttrType::integers},
                               {"pads", AttrType::integers},      {"strides", AttrType::integers}};
-  for (std::string_view name : {"group", "blocked", "blocked_in", "blocked_out", "channels", "out_channels", "nr"})
+  for (std::string_view name : {"group", "blocked", "blocked_in", "blocked_out", "channels", "out_channels", "nr", "tail"})
     attrs.push_back({name, AttrType::integer});
   r.add({.name = "WinogradConv",
          .doc = "3x3 convolution of stride 1 over blocked channels by transformed weights",

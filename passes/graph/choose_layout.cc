@@ -107,19 +107,25 @@ class LayoutChooser {
     if (channels == 0 || w.out == 0 || type(w.value).elements().is(0)) return kNoValue;
     const bool depthwise = w.group == channels && w.group == w.out && w.group > 1;
     const bool blocked_in = channels >= kBlock || blocked_form(n.in[0]) != kNoValue || w.group > 1;
-    if (!depthwise && !fit_groups(b, w, blocked_in)) return kNoValue;
+    if (!depthwise && !fit_groups(b, w)) return kNoValue;
     const int64_t out_per_group = w.out / w.group;
-    const int64_t plain_nr = depthwise ? kBlock : panel_width(out_per_group), transformed_nr = out_per_group % 32 == 0 || out_per_group > 48 ? 32 : kBlock;
+    const int64_t plain_nr = depthwise ? kBlock : panel_width(out_per_group), transformed_nr = out_per_group > kBlock && (w.group == 1 || out_per_group % 32 == 0 || out_per_group > 48) ? 32 : kBlock;
     const bool known = g_.is_constant(w.value);  // trained weights would have to be transformed in every step
-    const int64_t m = known && blocked_in && !depthwise ? winograd_tile(n, w, transformed_nr) : 0, nr = m ? transformed_nr : plain_nr;
+    const int64_t padded = (w.in_per_group + kBlock - 1) / kBlock * kBlock;  // as the transform needs them
+    const int64_t m = known && blocked_in && !depthwise ? winograd_tile(n, w, padded, transformed_nr) : 0, nr = m ? transformed_nr : plain_nr;
+    const int64_t tail = known && !depthwise && w.group == 1 ? last_panel(w.out, nr) : nr;
     ValueId packed = kNoValue;
     Attrs attrs = n.attrs;
     if (m) {
+      if (padded != w.in_per_group) w.value = padded_inputs(b, w, padded);
+      w.in_per_group = padded;
       attrs.set("m", m);
-      packed = b("PackWinogradWeight", {w.value}, {{"nr", nr}, {"group", w.group}, {"m", m}});
-    } else {
-      packed = b("PackConvWeight", {w.value}, {{"nr", nr}, {"group", w.group}});
     }
+    Attrs packing{{"nr", nr}, {"group", w.group}};
+    if (m) packing.set("m", m);
+    if (tail != nr) packing.set("tail", tail);
+    if (tail != nr) attrs.set("tail", tail);
+    packed = b(m ? "PackWinogradWeight" : "PackConvWeight", {w.value}, std::move(packing));
     for (const auto& [key, value] : std::initializer_list<std::pair<const char*, int64_t>>{
              {"blocked", 1}, {"blocked_in", blocked_in}, {"blocked_out", 1}, {"channels", w.in_per_group * w.group}, {"out_channels", w.out}, {"nr", nr}, {"group", w.group}})
       attrs.set(key, value);
@@ -135,30 +141,33 @@ class LayoutChooser {
     return blocks == 1 ? kBlock : blocks % 2 != 0 && blocks % 3 == 0 ? 48 : 32;
   }
 
+  // Lanes of the last panel: what is left, in halves of a block, or that and a panel of two blocks when only one block
+  // is left. Weights that are trained keep panels of equal width: they are packed in every step.
+  static int64_t last_panel(int64_t out, int64_t nr) {
+    const int64_t lanes = (out + 7) / 8 * 8, rest = lanes % nr;
+    if (rest == 0) return nr;
+    return nr == 32 && rest <= kBlock && lanes > nr ? rest + nr : rest;
+  }
+
   // The output tile of Winograd's transform, or 0 for the direct method. An open extent counts as kGuessedExtent, an
   // open batch as 1: there the transform gains least.
-  int64_t winograd_tile(const Node& n, const Weights& w, int64_t nr) const {
+  int64_t winograd_tile(const Node& n, const Weights& w, int64_t channels, int64_t nr) const {
     static const std::vector<int64_t> ones{1, 1};
     const Dims &kernel = type(w.value).dims, &y = type(n.out[0]).dims;
     if (!winograd_ || !kernel[2].is(3) || !kernel[3].is(3) || n.attrs.integers("strides", ones) != ones || n.attrs.integers("dilations", ones) != ones) return 0;
     const int64_t out = w.out / w.group;
-    if (w.in_per_group % kBlock != 0 || (w.group > 1 && out % kBlock != 0)) return 0;
+    if (channels % kBlock != 0 || (w.group > 1 && channels != w.in_per_group) || (w.group > 1 && out % kBlock != 0)) return 0;
     constexpr int64_t kGuessedExtent = 64;
     auto guess = [](const SymExpr& e) { return std::max<int64_t>(1, e.evaluate([](std::string_view) { return kGuessedExtent; })); };
     const WinogradShape shape{.batch = y[0].is_constant() ? std::max<int64_t>(1, y[0].constant()) : 1, .oh = guess(y[2]), .ow = guess(y[3]), .open = !type(n.out[0]).is_static(),
-                              .channels = w.in_per_group, .out_channels = (out + kBlock - 1) / kBlock * kBlock, .groups = w.group, .nr = nr};
+                              .channels = channels, .out_channels = (out + kBlock - 1) / kBlock * kBlock, .groups = w.group, .nr = nr};
     return choose_winograd(shape, target_).m;
   }
 
-  // Makes every group whole blocks of channels: one group's input channels are padded with zero weights; several small
-  // groups join into a block-diagonal one. False when the shape does not allow it.
-  bool fit_groups(GraphBuilder& b, Weights& w, bool blocked_in) {
-    if (w.group == 1) {
-      const int64_t padded = (w.in_per_group + kBlock - 1) / kBlock * kBlock;
-      if (blocked_in && padded != w.in_per_group) w.value = padded_inputs(b, w, padded);
-      if (blocked_in) w.in_per_group = padded;
-      return true;
-    }
+  // Makes every group of several whole blocks of channels: small groups join into a block-diagonal one. False when the
+  // shape does not allow it.
+  bool fit_groups(GraphBuilder& b, Weights& w) {
+    if (w.group == 1) return true;
     const int64_t in = w.in_per_group, out = w.out / w.group;
     if (in == kBlock / 2 && out == kBlock / 2) return true;  // two groups a block, each a tile of eight columns
     int64_t join = 1;

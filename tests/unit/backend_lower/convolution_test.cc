@@ -48,6 +48,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Shape{24, 24, 7, 7, 3, 2, 1, 3, 2},     // an odd number of them, two images
                     Shape{16, 80, 9, 11, 1},                // panels of one block, tiles of up to 28 rows
                     Shape{16, 144, 5, 7, 3, 1, 1},          // panels of three blocks
+                    Shape{24, 104, 9, 14, 1},               // a last panel of 40 columns, its rows in two tiles
+                    Shape{104, 72, 7, 7, 1},                // the same where tiles span lines; channels end in half a block
+                    Shape{40, 88, 5, 4, 3, 2, 1},           // a last panel of 24; taps unrolled
+                    Shape{8, 8, 6, 31, 5, 1, 2},            // half a block in and out
+                    Shape{58, 116, 12, 13, 1, 2, 0, 1, 3},  // four lanes of the last eight
                     Shape{3, 24, 17, 19, 3, 2, 1}));        // a stem: plain input
 
 TEST(Convolution, AddsTheOtherBranchAtTheRightPixel) {

@@ -34,7 +34,7 @@ TEST(LoopText, SampleReadsAsWritten) {
     let i = floordiv(t, 4) * 8
     let j = mod(t, 4)
     alloc tmp: scratch f32[8,32]
-    tile 8x32 acc: f32[r, block, lane] = x[i * 784; 784] * w[j * 25088] over (784, 1, 32) @unroll split 2 {
+    tile 8x32 acc: f32[r, block, lane] = x[i * 784; 784] * w[j * 25088] over (784, 1, 32) over (16, 1, 32) last 8 columns 24 split 2 {
       %0 = block * 16 + lane
       tmp[r, %0] = max(acc + b[j * 32 + %0], 0.0) if %0 < 30
     }

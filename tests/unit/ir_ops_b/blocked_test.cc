@@ -34,6 +34,7 @@ Tensor plain(const Tensor& blocked, I channels) {
 struct Convolution {
   I channels, out_channels, group, nr;
   bool blocked_in, blocked_out;
+  I tail = 0;
 };
 
 TEST(Blocked, ConvIgnoresUndefinedLanes) {
@@ -41,6 +42,9 @@ TEST(Blocked, ConvIgnoresUndefinedLanes) {
   for (const Convolution& v : std::vector<Convolution>{{3, 20, 1, 16, false, true},
                                                        {20, 24, 1, 32, true, true},
                                                        {20, 40, 1, 32, true, false},
+                                                       {20, 24, 1, 32, true, true, 24},
+                                                       {20, 40, 1, 16, true, true, 24},
+                                                       {20, 21, 1, 16, true, false, 8},
                                                        {20, 20, 20, 16, true, true},
                                                        {20, 20, 20, 32, true, true},
                                                        {20, 20, 20, 16, false, true},
@@ -60,7 +64,12 @@ TEST(Blocked, ConvIgnoresUndefinedLanes) {
                                                                             {"out_channels", v.out_channels},
                                                                             {"nr", v.nr}})
       attrs.set(name, value);
-    const Tensor packed_w = run({"PackConvWeight", {w}, {{"nr", v.nr}, {"group", v.group}}});
+    Attrs packing{{"nr", v.nr}, {"group", v.group}};
+    if (v.tail) {
+      attrs.set("tail", v.tail);
+      packing.set("tail", v.tail);
+    }
+    const Tensor packed_w = run({"PackConvWeight", {w}, packing});
     const Tensor packed_bias = run({"PackVector", {bias}, {{"n", (v.out_channels + v.nr - 1) / v.nr * v.nr}}});
     const Case c{"Conv", {v.blocked_in ? blocked_with_nan(x) : x, packed_w, packed_bias}, attrs};
     const auto defined = run_define(c, Mode::fixed);

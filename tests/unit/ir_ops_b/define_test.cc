@@ -276,6 +276,8 @@ Cases packings() {
       {"PackGemmB", {x({3, 5, 32}, DType::bf16)}, {{"nr", I{16}}}},
       {"PackConvWeight", {x({20, 3, 2, 2})}, {{"nr", I{16}}}},
       {"PackConvWeight", {x({40, 3, 2, 2})}, {{"nr", I{32}}}},
+      {"PackConvWeight", {x({20, 3, 2, 2})}, {{"nr", I{16}}, {"tail", I{8}}}},
+      {"PackConvWeight", {x({40, 2, 1, 3})}, {{"nr", I{16}}, {"tail", I{24}}}},
       {"PackConvWeight", {x({12, 3, 2})}, {{"nr", I{4}}, {"group", I{2}}}},
       {"PackConvWeight", {x({20, 1, 3, 3})}, {{"nr", I{16}}, {"group", I{20}}}},
       {"PackVector", {x({5})}, {{"n", I{16}}}},

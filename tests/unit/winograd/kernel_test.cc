@@ -27,7 +27,12 @@ struct Layer {
   Ints pads{1, 1, 1, 1};
   bool residual = false, relu = false, open = false;
   const char* pool = nullptr;
-  I nr() const { return k / groups % 32 == 0 || k / groups > 48 ? 32 : 16; }
+  I nr() const { return k / groups % 32 == 0 || k / groups > 48 || tail() ? 32 : 16; }
+  // As the layout chooses it: of some of the layers of one group.
+  I tail() const {
+    const I lanes = (k + 7) / 8 * 8, rest = lanes % 32;
+    return groups > 1 || k % 2 || lanes <= 16 ? 0 : rest == 0 ? 0 : rest <= 16 && lanes > 32 ? rest + 32 : rest;
+  }
   std::string text() const {
     return fmt::format("n={} {}x{} c={} k={} groups={} m={} pads={},{},{},{} residual={} relu={} open={} {}", n, h, w,
                        c, k, groups, m, pads[0], pads[1], pads[2], pads[3], residual, relu, open, pool ? pool : "");
@@ -42,12 +47,13 @@ Graph body_of(const Layer& l) {
           blocks = l.groups == 1 ? (l.k + l.nr() - 1) / l.nr() : l.groups * ((l.k / l.groups + l.nr() - 1) / l.nr()),
           out_blocks = (l.k + 15) / 16;
   const ValueId x = g.add_input("x", {DType::f32, {dim("N", l.n), l.c / 16, dim("H", l.h), dim("W", l.w), 16}});
-  const ValueId u = g.add_input("u", {DType::f32, {alpha * alpha, blocks, l.c / l.groups, l.nr()}});
+  const I lanes = (l.k + 7) / 8 * 8;
+  const ValueId u = g.add_input("u", {DType::f32, {alpha * alpha, l.tail() ? 1 : blocks, l.c / l.groups, l.tail() ? lanes : l.nr()}});
   const ValueId bias = g.add_input("bias", {DType::f32, {1, out_blocks, 1, 1, 16}});
   GraphBuilder b(g, {});
   ValueId y =
       b("WinogradConv", {x, u},
-        {{"m", l.m}, {"nr", l.nr()}, {"group", l.groups}, {"pads", l.pads}, {"channels", l.c}, {"out_channels", l.k}});
+        {{"m", l.m}, {"nr", l.nr()}, {"group", l.groups}, {"tail", l.tail()}, {"pads", l.pads}, {"channels", l.c}, {"out_channels", l.k}});
   const TensorType type = g.value(y).type;
   y = b("Add", {y, bias});
   if (l.residual) y = b("Add", {y, g.add_input("residual", type)});
@@ -63,7 +69,7 @@ Tensor weights(const Layer& l, uint32_t seed) {
   Graph g;
   const ValueId in = g.add_input("w", w.type());
   GraphBuilder b(g, {});
-  g.add_output("u", b("PackWinogradWeight", {in}, {{"m", l.m}, {"nr", l.nr()}, {"group", l.groups}}));
+  g.add_output("u", b("PackWinogradWeight", {in}, {{"m", l.m}, {"nr", l.nr()}, {"group", l.groups}, {"tail", l.tail()}}));
   return evaluate(g, std::vector<Tensor>{w})->outputs[0];
 }
 

@@ -65,17 +65,20 @@ TEST(Winograd, MeansThePlainConvolution) {
   struct Layer {
     I channels, out_channels, group, nr, m;
     Ints pads;
+    I tail = 0;
   };
   uint32_t seed = 1;
   for (const Layer& l : std::vector<Layer>{{16, 16, 1, 16, 4, {1, 1, 1, 1}},
                                            {16, 40, 1, 32, 4, {0, 0, 0, 0}},
                                            {32, 48, 1, 16, 2, {1, 0, 2, 1}},
+                                           {16, 40, 1, 16, 4, {0, 1, 1, 0}, 24},
+                                           {16, 12, 1, 16, 2, {1, 1, 1, 1}, 16},
                                            {32, 32, 2, 16, 4, {1, 1, 1, 1}},
                                            {48, 48, 3, 16, 2, {0, 2, 1, 0}}}) {
     const Tensor x = random_tensor(seed++, DType::f32, {2, l.channels, 4, 5}),
                  w = random_tensor(seed++, DType::f32, {l.out_channels, l.channels / l.group, 3, 3});
     const Tensor expected = run({"Conv", {x, w}, {{"pads", l.pads}, {"group", l.group}}});
-    const Case pack{"PackWinogradWeight", {w}, {{"m", l.m}, {"nr", l.nr}, {"group", l.group}}};
+    const Case pack{"PackWinogradWeight", {w}, {{"m", l.m}, {"nr", l.nr}, {"group", l.group}, {"tail", l.tail}}};
     const Tensor u = run(pack);
     const auto packed = run_define(pack, Mode::fixed);
     ASSERT_TRUE(packed) << packed.error().text();
@@ -85,6 +88,7 @@ TEST(Winograd, MeansThePlainConvolution) {
                            {{"m", l.m},
                             {"nr", l.nr},
                             {"group", l.group},
+                            {"tail", l.tail},
                             {"pads", l.pads},
                             {"channels", l.channels},
                             {"out_channels", l.out_channels}}};
