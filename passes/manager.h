@@ -15,6 +15,15 @@ namespace fcc {
 struct PassContext {
   Target target = Target::level(Isa::x86_64_v3);
   bool winograd = true;
+  bool compact = false;  // leave transformed weights to the load: choose_layout puts a state in their place
+  // Those states: their names, the weights as they are, and the attributes of TransformWinogradWeight.
+  struct Prepared {
+    std::string name;
+    TensorType type;
+    Tensor weight;
+    Attrs transform;
+  };
+  std::vector<Prepared> prepared;
   std::vector<std::string> notes;  // said to the user
 };
 

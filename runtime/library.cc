@@ -130,6 +130,14 @@ fcc_status Library::choose_variant() {
               isa_text(usable & (FCC_ISA_X86_64_V2 | FCC_ISA_X86_64_V3 | FCC_ISA_X86_64_V4 | FCC_ISA_AARCH64)).c_str());
 }
 
+fcc_status Library::prepared(const MakeState& make, std::shared_ptr<AlignedMemory>* state) const {
+  if (model_->n_states == 0 || model_->states[0].role != FCC_STATE_PREPARED) return FCC_OK;
+  std::lock_guard lock(preparing_);
+  if (prepared_ == nullptr) FCC_RETURN_IF_FAILED(make(&prepared_));
+  *state = prepared_;
+  return FCC_OK;
+}
+
 const fcc_entry* Library::find_entry(const char* name) const {
   if (name == nullptr) return &variant_->entries[0];
   for (uint32_t i = 0; i < variant_->n_entries; ++i)

@@ -3,9 +3,12 @@
 // running a kernel, so that sessions may index the tables without looking again.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
+#include "aligned_memory.h"
 #include "error.h"
 
 namespace fcc::runtime {
@@ -24,6 +27,9 @@ class Library {
   const fcc_variant& variant() const { return *variant_; }
   // Null name: the first entry. Null result, with text, when there is no such entry.
   const fcc_entry* find_entry(const char* name) const;
+  // The state of a compact library, made by the first who asks: `make` fills it. Null, and nothing called, for others.
+  using MakeState = std::function<fcc_status(std::shared_ptr<AlignedMemory>*)>;
+  fcc_status prepared(const MakeState& make, std::shared_ptr<AlignedMemory>* state) const;
 
  private:
   fcc_status load();
@@ -35,6 +41,8 @@ class Library {
   int file_ = -1;  // kept open only for a file that replaced a loaded one, see load()
   const fcc_model* model_ = nullptr;
   const fcc_variant* variant_ = nullptr;
+  mutable std::mutex preparing_;
+  mutable std::shared_ptr<AlignedMemory> prepared_;  // set once, under the lock
 };
 
 }  // namespace fcc::runtime

@@ -79,6 +79,26 @@ fcc_status check_snapshot_entry(const fcc_entry& entry) {
               entry.name);
 }
 
+// The state of a compact library: its entry "prepare" run once, on the threads of the first session.
+fcc_status prepared_state(const SessionCore& session, std::shared_ptr<AlignedMemory>* state) {
+  const std::shared_ptr<const Library>& library = session.library;
+  return library->prepared(
+      [&](std::shared_ptr<AlignedMemory>* made) {
+        const fcc_entry* entry = library->find_entry(FCC_PREPARE_ENTRY);
+        if (entry == nullptr) return FCC_NOT_FOUND;
+        auto core = std::make_shared<SessionCore>();
+        core->library = library;
+        core->pool = session.pool;
+        core->participants = session.participants;
+        core->state = std::make_shared<AlignedMemory>();
+        core->state->ensure(library->model().state_arena_bytes);
+        FCC_RETURN_IF_FAILED(Session(core, *entry).run());
+        *made = core->state;
+        return FCC_OK;
+      },
+      state);
+}
+
 }  // namespace
 
 void SessionCore::make_state(std::shared_ptr<AlignedMemory> given) {
@@ -108,11 +128,13 @@ fcc_status Session::create(std::shared_ptr<const Library> library, const Session
                            std::unique_ptr<Session>* session) {
   const fcc_entry* entry = library->find_entry(options.entry);
   if (entry == nullptr) return FCC_NOT_FOUND;
-  if (options.snapshot != nullptr) FCC_RETURN_IF_FAILED(check_snapshot_entry(*entry));
   auto core = std::make_shared<SessionCore>();
   core->library = std::move(library);
   FCC_RETURN_IF_FAILED(choose_pool(options, core.get()));
-  core->make_state(options.snapshot);
+  std::shared_ptr<AlignedMemory> given = options.snapshot;
+  if (given == nullptr) FCC_RETURN_IF_FAILED(prepared_state(*core, &given));
+  if (given != nullptr) FCC_RETURN_IF_FAILED(check_snapshot_entry(*entry));
+  core->make_state(std::move(given));
   *session = std::make_unique<Session>(std::move(core), *entry);
   return FCC_OK;
 }

@@ -106,7 +106,7 @@ const char* check_states(const fcc_model& model) {
     if (state.init >= 0 && state.init > model.constants_bytes - state.bytes) return "a first value past the constants";
     for (uint32_t axis = 0; axis < state.rank; ++axis)
       if (state.dims[axis].kind != FCC_SIZE_FIXED) return "a state with an open dimension";
-    if (state.role > FCC_STATE_GRADIENT) return "a state of unknown role";
+    if (state.role > FCC_STATE_PREPARED) return "a state of unknown role";
   }
   return nullptr;
 }

@@ -34,6 +34,7 @@ static loop::Kernel choose(const Graph& body, const Target& target, std::span<co
   if (root != kNoNode && is_expansion(body)) return lower_expansion(body, target, blocks_of(body, body.node(root).in[0], image_blocks));
   if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target, blocks_of(body, body.node(root).in[0], image_blocks));
   if (root != kNoNode && is_depthwise(body, root)) return lower_depthwise(body, root, target);
+  if (is_weight_transform(body)) return lower_weight_transform(body);
   if (is_attention(body)) return lower_attention(body, target);
   if (is_recurrent(body)) return lower_recurrent(body, target);
   if (root != kNoNode && is_blocked_pooling(body, root)) return lower_depthwise(body, root, target);

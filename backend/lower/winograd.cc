@@ -8,6 +8,8 @@
 #include "backend/lower/tiles.h"
 #include "ir/op.h"
 #include "ir/ops/conv_geometry.h"
+#include "ir/ops/layout.h"
+#include "ir/ops/winograd.h"
 #include "ir/winograd_plan.h"
 
 namespace fcc::backend {
@@ -392,7 +394,77 @@ class WinogradNest {
   Expr group_ = loop::index(0), first_tile_, last_tile_;
 };
 
+// U = G w G^T for one panel and input channel after the other, sixteen columns at a time. The operations and their order are
+// those of the interpreter, so the bits are.
+class TransformNest {
+ public:
+  explicit TransformNest(const Graph& body) : node_(body.node(body.order()[0])), matrices_(winograd_matrices(node_.attrs.integer("m"))), body_(body, kernel_), input_(body_.buffer_of(body.inputs()[0])), output_(body_.output_buffer()) {}
+
+  loop::Kernel run() {
+    const int64_t channels = node_.attrs.integer("channels"), groups = node_.attrs.integer("group", 1);
+    ConvPacking p{node_.attrs.integer("out_channels"), channels, groups, node_.attrs.integer("nr")};
+    p.tail = node_.attrs.integer("tail", 0);
+    const int64_t positions = matrices_.alpha * matrices_.alpha, floats = p.tail ? p.lanes() * channels : p.blocks() * channels * p.nr;
+    // Flat: panels of any width then look alike.
+    kernel_.buffers[static_cast<size_t>(input_)].dims = {9 * floats};
+    kernel_.buffers[static_cast<size_t>(output_)].dims = {positions, floats};
+    const loop::VarId t = kernel_.add_var("t");
+    const int64_t whole = p.tail ? p.blocks() - 1 : p.blocks();
+    const Expr first = loop::floordiv(loop::var(t), loop::index(channels)) * (channels * p.nr);
+    auto channel = [&](int64_t width) { return columns(width, first + loop::mod(loop::var(t), loop::index(channels)) * width); };
+    loop::Block b;
+    if (!p.tail)
+      b = channel(p.nr);
+    else if (whole == 0)
+      b = channel(p.tail);
+    else
+      b = {loop::if_then(loop::lt(loop::var(t), loop::index(whole * channels)), channel(p.nr), channel(p.tail))};
+    kernel_.tiles = p.blocks() * channels;
+    kernel_.body = {loop::for_loop(t, loop::index(0), loop::from_sym(kernel_.tiles), std::move(b), loop::LoopKind::tile)};
+    kernel_.name = "transform_weight_f32_" + std::to_string(node_.attrs.integer("m")) + "x3";
+    kernel_.flops = floats * (matrices_.alpha * 3 * 5 + positions * 5);
+    return std::move(kernel_);
+  }
+
+ private:
+  // The weights of one input channel of a panel, from element `at` of a position on: nine taps of `width` columns.
+  loop::Block columns(int64_t width, const Expr& at) {
+    const loop::VarId lane = kernel_.add_var("lane");
+    loop::Block b;
+    auto let = [&](const char* name, Expr e) {
+      const loop::VarId v = kernel_.add_var(name, DType::f64);
+      b.push_back(loop::let(v, std::move(e)));
+      return loop::var(v, DType::f64);
+    };
+    auto sum = [&](size_t row, const Expr& x, const Expr& y, const Expr& z) {
+      auto times = [&](size_t k, const Expr& e) { return loop::constant(DType::f64, matrices_.g[row][k]) * e; };
+      return (times(0, x) + times(1, y)) + times(2, z);
+    };
+    std::vector<Expr> w;
+    for (int64_t tap = 0; tap < 9; ++tap)
+      w.push_back(let("w", loop::cast(DType::f64, loop::load(input_, DType::f32, {at * 9 + tap * width + loop::var(lane)}))));
+    for (int64_t i = 0; i < matrices_.alpha; ++i) {
+      const auto row = static_cast<size_t>(i);
+      const Expr t0 = let("t", sum(row, w[0], w[3], w[6])), t1 = let("t", sum(row, w[1], w[4], w[7])), t2 = let("t", sum(row, w[2], w[5], w[8]));
+      for (int64_t j = 0; j < matrices_.alpha; ++j)
+        b.push_back(loop::store(output_, {loop::index(i * matrices_.alpha + j), at + loop::var(lane)}, loop::cast(DType::f32, sum(static_cast<size_t>(j), t0, t1, t2))));
+    }
+    return {loop::for_loop(lane, loop::index(0), loop::index(width), std::move(b), loop::LoopKind::vec, 8)};
+  }
+
+  const Node& node_;
+  const WinogradMatrices& matrices_;
+  loop::Kernel kernel_;
+  Body body_;
+  loop::BufferId input_, output_;
+};
+
 }  // namespace
+
+bool is_weight_transform(const Graph& body) {
+  return body.order().size() == 1 && body.node(body.order()[0]).op->name == "TransformWinogradWeight";
+}
+loop::Kernel lower_weight_transform(const Graph& body) { return TransformNest(body).run(); }
 
 bool is_winograd(const Graph& body, NodeId root) { return body.node(root).op->name == "WinogradConv"; }
 

@@ -7,6 +7,9 @@
 
 namespace fcc::backend {
 
+// The transform of a weight alone, in double: what a compact library runs once when it is loaded.
+bool is_weight_transform(const Graph& body);
+loop::Kernel lower_weight_transform(const Graph& body);
 bool is_winograd(const Graph& body, NodeId root);
 loop::Kernel lower_winograd(const Graph& body, NodeId root, const Target& target);
 

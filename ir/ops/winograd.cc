@@ -165,6 +165,37 @@ void eval_pack(EvalContext& c) {
     }
 }
 
+// ---- TransformWinogradWeight --------------------------------------------------------------------------------
+
+Status infer_transform(InferContext& c) {
+  FCC_CHECKED(check_m(c));
+  const int64_t channels = c.attrs.integer("channels"), alpha = c.attrs.integer("m") + 2;
+  const ConvPacking p = winograd_packing(c.attrs, channels);
+  const Dims packed = p.tail ? Dims{1, channels * p.lanes(), 3, 3, 1} : Dims{p.blocks(), channels, 3, 3, p.nr};
+  if (c.dtype(0) != DType::f32 || c.dims(0) != packed || p.nr < 1 || (p.tail && !p.tail_fits()))
+    return c.fail("the weight is not that of PackConvWeight");
+  c.set(0, DType::f32, transformed_dims(p, alpha, channels));
+  return {};
+}
+
+void eval_transform(EvalContext& c) {
+  const WinogradMatrices& f = winograd_matrices(c.attrs.integer("m"));
+  const int64_t channels = c.attrs.integer("channels"), positions = f.alpha * f.alpha, plane = c.out[0].elements() / positions;
+  const ConvPacking p = winograd_packing(c.attrs, channels);
+  const std::span<const float> from = c.in[0]->as<float>();
+  const std::span<float> to = c.out[0].as<float>();
+  const auto widest = static_cast<size_t>(std::max(p.nr, p.tail));
+  std::vector<double> w(9 * widest), u(static_cast<size_t>(positions) * widest);
+  for (int64_t block = 0; block < p.blocks(); ++block)
+    for (int64_t ci = 0; ci < channels; ++ci) {
+      const int64_t nr = p.width(block), at = block * channels * p.nr + ci * nr;
+      std::copy_n(from.begin() + 9 * at, 9 * nr, w.begin());
+      transform_weights(f, w.data(), u.data(), nr);
+      for (int64_t i = 0; i < positions; ++i)
+        for (int64_t l = 0; l < nr; ++l) to[static_cast<size_t>(i * plane + at + l)] = static_cast<float>(u[static_cast<size_t>(i * nr + l)]);
+    }
+}
+
 // A coefficient that depends on an index: a chain of selections.
 Expr coefficient(const Expr& at, DType t, int64_t n, const std::function<double(int64_t)>& value) {
   Expr e = loop::constant(t, value(n - 1));
@@ -208,6 +239,34 @@ Expr define_pack(DefineContext& c, size_t, Index index) {
     sum = sum ? sum + g(j, b) * column : g(j, b) * column;
   }
   return sum;
+}
+
+// In double, as eval: what a library prepares when it is loaded has the bits that compiling would have given.
+Expr define_transform(DefineContext& c, size_t, Index index) {
+  const WinogradMatrices& f = winograd_matrices(c.attrs->integer("m"));
+  const int64_t channels = c.attrs->integer("channels");
+  const ConvPacking p = winograd_packing(*c.attrs, channels);
+  const Expr i = floordiv(index[0], loop::index(f.alpha)), j = mod(index[0], loop::index(f.alpha));
+  Expr block = index[1], ci = index[2], lane = index[3], width = loop::index(p.nr);
+  if (p.tail) {
+    const Expr flat = index[2] * p.lanes() + index[3], last = loop::index(p.blocks() - 1);
+    block = loop::min(floordiv(flat, loop::index(channels * p.nr)), last);
+    width = loop::select(loop::eq(block, last), loop::index(p.tail), width);
+    const Expr inside = flat - block * (channels * p.nr);
+    ci = floordiv(inside, width), lane = mod(inside, width);
+  }
+  auto weight = [&](int64_t a, int64_t b) {
+    if (!p.tail) return loop::cast(DType::f64, c.in(0, std::vector<Expr>{block, ci, loop::index(a), loop::index(b), lane}));
+    const Expr flat = (block * (channels * p.nr) + ci * width) * 9 + width * (a * 3 + b) + lane;
+    const Expr row = floordiv(flat, loop::index(9)), tap = mod(flat, loop::index(9));
+    return loop::cast(DType::f64, c.in(0, std::vector<Expr>{loop::index(0), row, floordiv(tap, loop::index(3)), mod(tap, loop::index(3)), loop::index(0)}));
+  };
+  auto g = [&](const Expr& row, size_t tap) {
+    return coefficient(row, DType::f64, f.alpha, [&](int64_t r) { return f.g[static_cast<size_t>(r)][tap]; });
+  };
+  std::vector<Expr> t;
+  for (int64_t b = 0; b < 3; ++b) t.push_back(g(i, 0) * weight(0, b) + g(i, 1) * weight(1, b) + g(i, 2) * weight(2, b));
+  return loop::cast(DType::f32, g(j, 0) * t[0] + g(j, 1) * t[1] + g(j, 2) * t[2]);
 }
 
 // ---- WinogradConv -------------------------------------------------------------------------------------------
@@ -325,6 +384,17 @@ Expr define_conv(DefineContext& c, size_t, Index index) {
 }  // namespace
 
 void register_winograd(Registry& r) {
+  OpDef transform{.name = "TransformWinogradWeight",
+                  .doc = "the same from the weight as PackConvWeight packs it: what a compact library does when it is loaded",
+                  .attrs = {{"m", AttrType::integer, true}, {"channels", AttrType::integer, true}, {"out_channels", AttrType::integer, true}},
+                  .in = {1, 1},
+                  .out = {1, 1},
+                  .infer = infer_transform,
+                  .eval = eval_transform,
+                  .define = define_transform,
+                  .no_grad = "passes make it after gradients are taken"};
+  for (std::string_view name : {"nr", "group", "tail"}) transform.attrs.push_back({name, AttrType::integer, name == "nr"});
+  r.add(std::move(transform));
   r.add({.name = "PackWinogradWeight",
          .doc = "G w G^T of a 3x3 convolution weight, in panels of nr output channels",
          .attrs = {{"m", AttrType::integer, true}, {"nr", AttrType::integer, true}, {"group", AttrType::integer}, {"tail", AttrType::integer}},

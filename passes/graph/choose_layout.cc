@@ -24,7 +24,7 @@ constexpr int64_t kBlock = 16;
 
 class LayoutChooser {
  public:
-  LayoutChooser(Graph& g, const PassContext& context) : g_(g), target_(context.target), winograd_(context.winograd) {}
+  LayoutChooser(Graph& g, PassContext& context) : g_(g), context_(context), target_(context.target), winograd_(context.winograd) {}
 
   Result<bool> run() {
     for (NodeId id : g_.order()) {
@@ -125,7 +125,10 @@ class LayoutChooser {
     if (m) packing.set("m", m);
     if (tail != nr) packing.set("tail", tail);
     if (tail != nr) attrs.set("tail", tail);
-    packed = b(m ? "PackWinogradWeight" : "PackConvWeight", {w.value}, std::move(packing));
+    if (m && context_.compact)
+      packed = prepared_weight(b, w, std::move(packing));
+    else
+      packed = b(m ? "PackWinogradWeight" : "PackConvWeight", {w.value}, std::move(packing));
     for (const auto& [key, value] : std::initializer_list<std::pair<const char*, int64_t>>{
              {"blocked", 1}, {"blocked_in", blocked_in}, {"blocked_out", 1}, {"channels", w.in_per_group * w.group}, {"out_channels", w.out}, {"nr", nr}, {"group", w.group}})
       attrs.set(key, value);
@@ -139,6 +142,22 @@ class LayoutChooser {
   static int64_t panel_width(int64_t out) {
     const int64_t blocks = (out + kBlock - 1) / kBlock;
     return blocks == 1 ? kBlock : blocks % 2 != 0 && blocks % 3 == 0 ? 48 : 32;
+  }
+
+  // A state in the place of the transformed weight, which the library makes of the plain one when it is loaded.
+  ValueId prepared_weight(GraphBuilder& b, const Weights& w, Attrs packing) {
+    const Value& plain = g_.value(w.value);
+    const std::string name = "prepared/" + plain.name + "." + std::to_string(w.value) + "/" + std::to_string(packing.integer("m")) + "x" + std::to_string(packing.integer("nr"));
+    for (ValueId v : g_.states())
+      if (g_.value(v).name == name) return v;
+    const ValueId transformed = b("PackWinogradWeight", {w.value}, packing);
+    if (!b.status()) return transformed;
+    const TensorType of_state = type(transformed);
+    g_.erase(g_.value(transformed).def);
+    packing.set("channels", w.in_per_group);
+    packing.set("out_channels", w.out);
+    context_.prepared.push_back({name, of_state, g_.value(w.value).data, std::move(packing)});
+    return g_.add_state(name, of_state, {});
   }
 
   // Lanes of the last panel: what is left, in halves of a block, or that and a panel of two blocks when only one block
@@ -348,6 +367,7 @@ class LayoutChooser {
   }
 
   Graph& g_;
+  PassContext& context_;
   const Target& target_;
   bool winograd_;
   bool changed_ = false;

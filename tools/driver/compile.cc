@@ -65,17 +65,19 @@ Result<std::vector<Target>> targets_of(const CompileOptions& options) {
   return parse_targets(text.empty() ? "host" : text);
 }
 
-Result<Graph> optimize(Graph g, const Target& target, const CompileOptions& options, CompileReport& report, Dumper& dumper) {
-  PassContext context{.target = target, .winograd = options.winograd, .notes = {}};
+Result<Graph> optimize(Graph g, const Target& target, const CompileOptions& options, CompileReport& report, Dumper& dumper,
+                       std::vector<PassContext::Prepared>* prepared) {
+  PassContext context{.target = target, .winograd = options.winograd, .compact = prepared != nullptr, .prepared = {}, .notes = {}};
   PassOptions p = pass_options(options, report);
   if (dumper.on()) p.on_change = [&dumper](int, std::string_view pass, const Graph& changed) { dumper.write(pass, print(changed)); };
   FCC_CHECKED(run_passes(g, context, p));
   report.notes.insert(report.notes.end(), context.notes.begin(), context.notes.end());
+  if (prepared) *prepared = std::move(context.prepared);
   return g;
 }
 
 Status run_named(Graph& g, const Target& target, const CompileOptions& options, CompileReport& report, std::span<const std::string_view> passes) {
-  PassContext context{.target = target, .winograd = options.winograd, .notes = {}};
+  PassContext context{.target = target, .winograd = options.winograd, .prepared = {}, .notes = {}};
   PassOptions p = pass_options(options, report);
   p.stop_after = -1;
   return run_passes(g, context, p, passes);
@@ -117,6 +119,23 @@ struct Lowered {
   std::vector<Graph> graphs;
 };
 
+// What a compact library does once when it is loaded: the states that `infer` reads instead of transformed weights.
+Result<Graph> preparing_graph(std::vector<PassContext::Prepared>& prepared) {
+  Graph g;
+  for (PassContext::Prepared& p : prepared) {
+    GraphBuilder b(g, {});
+    Attrs packing;
+    for (const char* name : {"nr", "group", "tail"})
+      if (p.transform.has(name)) packing.set(name, p.transform.integer(name));
+    const ValueId plain = g.add_constant(p.name + "/plain", std::move(p.weight));
+    const ValueId next = b("TransformWinogradWeight", {b("PackConvWeight", {plain}, std::move(packing))}, p.transform);
+    FCC_CHECKED(b.status());
+    const ValueId state = g.add_state(p.name, p.type, {});
+    g.updates.emplace_back(state, next);
+  }
+  return g;
+}
+
 // Takes the graph from the import: the passes then free each weight as soon as its packed form exists.
 Result<Lowered> lower_all(Import& import, const CompileOptions& options, CompileReport& report, Dumper& dumper) {
   FCC_TRY(std::vector<Target> targets, targets_of(options));
@@ -126,11 +145,21 @@ Result<Lowered> lower_all(Import& import, const CompileOptions& options, Compile
   const backend::SymbolBounds bounds = bounds_of(import);
   for (const Target& target : targets) {
     const bool last = &target == &targets.back();
-    FCC_TRY(Graph g, optimize(last ? std::move(import.graph) : import.graph, target, options, report, dumper));
+    std::vector<PassContext::Prepared> prepared;
+    FCC_TRY(Graph g, optimize(last ? std::move(import.graph) : import.graph, target, options, report, dumper, options.compact ? &prepared : nullptr));
     const auto start = Clock::now();
+    for (const PassContext::Prepared& p : prepared) states.add(p.name, p.type, {}, FCC_STATE_PREPARED);
     VariantImage variant;
     variant.target = target;
     FCC_TRY(EntryImage entry, backend::schedule(g, "infer", target, bounds, variant, pool, states));
+    std::optional<EntryImage> prepare;
+    if (!prepared.empty()) {
+      FCC_TRY(Graph transforms, preparing_graph(prepared));
+      FCC_TRY(transforms, optimize(std::move(transforms), target, options, report, dumper));
+      const int64_t declared = states.bytes();
+      FCC_TRY(prepare, backend::schedule(transforms, FCC_PREPARE_ENTRY, target, {}, variant, pool, states));
+      FCC_CHECK(states.bytes() == declared, "what is prepared has another name than what is read");
+    }
     report.stages.push_back({"lower", seconds_since(start)});
     report.steps = static_cast<int64_t>(entry.steps.size());
     report.distinct_kernels += static_cast<int64_t>(variant.kernels.size());
@@ -138,6 +167,7 @@ Result<Lowered> lower_all(Import& import, const CompileOptions& options, Compile
     if (dumper.on())
       for (const loop::Kernel& k : variant.kernels) dumper.write("loops_" + k.name, loop::print(k));
     variant.entries.push_back(std::move(entry));
+    if (prepare) variant.entries.push_back(std::move(*prepare));
     out.image.variants.push_back(std::move(variant));
     out.graphs.push_back(std::move(g));
   }

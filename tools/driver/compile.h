@@ -18,6 +18,7 @@ struct CompileOptions {
   int stop_after = -1;                          // run only the first n passes
   bool verify = false;                          // verify, print and parse back after every pass
   bool winograd = true;
+  bool compact = false;                         // transformed weights are made when the library is loaded
   int jobs = 0;                                 // 0: all cores
   bool cache = false;                           // use and fill the user's cache of compiled kernels
   std::string dump_dir;                         // "": no dumps

@@ -6,6 +6,7 @@
 
 #include "backend/schedule.h"
 #include "frontend/onnx/import.h"
+#include "passes/manager.h"
 #include "tools/driver/compile.h"
 
 namespace fcc::driver {
@@ -30,7 +31,8 @@ class Dumper {
 Result<std::vector<Target>> targets_of(const CompileOptions&);
 Result<Import> import_model(const std::string& model, const CompileOptions&, bool weights_stay = false);
 // The whole pipeline over a graph, or the passes of these names.
-Result<Graph> optimize(Graph, const Target&, const CompileOptions&, CompileReport&, Dumper&);
+Result<Graph> optimize(Graph, const Target&, const CompileOptions&, CompileReport&, Dumper&,
+                       std::vector<PassContext::Prepared>* prepared = nullptr);
 Status run_named(Graph&, const Target&, const CompileOptions&, CompileReport&,
                  std::span<const std::string_view> passes);
 backend::SymbolBounds bounds_of(const Import&);

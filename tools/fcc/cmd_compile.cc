@@ -54,6 +54,7 @@ Action setup(CLI::App& app) {
   app.add_option("-o,--output", o->output, "the library to write; default: the model's name with .so, in this folder")
       ->type_name("FILE.so");
   o->flags.add(app);
+  o->flags.add_compact(app);
   app.add_flag("!--no-cache", o->cache,
                "compile every kernel, without those kept in $XDG_CACHE_HOME/fcc or ~/.cache/fcc; the file is the same");
   app.add_flag("--time", o->time, "how long each stage took, on stderr");

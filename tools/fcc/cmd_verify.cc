@@ -218,6 +218,7 @@ Action setup(CLI::App& app) {
   app.add_option("--range", o->range, "range of random floats; default -1..1")->type_name("LOW..HIGH");
   app.add_option("--seed", o->seed, "of the random inputs; default 1")->type_name("N");
   o->flags.add(app);
+  o->flags.add_compact(app);
   return [o] { return verify(*o); };
 }
 

@@ -65,6 +65,11 @@ void CompileFlags::add(CLI::App& app) {
                "convolve without Winograd's transform: slower, a little more exact");
 }
 
+void CompileFlags::add_compact(CLI::App& app) {
+  app.add_flag("--compact", options_.compact,
+               "keep the file at the size of the plain weights and transform them when it is loaded");
+}
+
 CompileOptions CompileFlags::options() const {
   for (const std::string& dim : options_.dims) {
     if (!is_dim(dim))

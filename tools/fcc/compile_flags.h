@@ -8,6 +8,7 @@ namespace fcc {
 class CompileFlags {
  public:
   void add(CLI::App& app);
+  void add_compact(CLI::App& app);  // for those who compile no training step
   // Throws UsageError when a dimension is malformed, or when a pass or a target does not exist.
   CompileOptions options() const;
 

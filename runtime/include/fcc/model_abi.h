@@ -73,8 +73,10 @@ typedef struct fcc_slot {
 
 /* What a state is to training (docs/training.md). */
 enum fcc_state_role {
-  FCC_STATE_PARAMETER = 0, FCC_STATE_BUFFER = 1, FCC_STATE_SLOT = 2, FCC_STATE_HYPER = 3, FCC_STATE_GRADIENT = 4
+  FCC_STATE_PARAMETER = 0, FCC_STATE_BUFFER = 1, FCC_STATE_SLOT = 2, FCC_STATE_HYPER = 3, FCC_STATE_GRADIENT = 4,
+  FCC_STATE_PREPARED = 5 /* of no training: made from the constants by the entry "prepare", once, before any other runs */
 };
+#define FCC_PREPARE_ENTRY "prepare"
 
 /* A tensor that outlives a call: weights in training, optimizer slots. */
 typedef struct fcc_state {

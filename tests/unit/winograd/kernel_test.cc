@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <functional>
+#include <cstring>
 #include <random>
 #include <regex>
 #include <set>
@@ -152,6 +153,33 @@ TEST(Kernel, OpenSizesMatchTheInterpreter) {
     check({.n = n, .h = h, .w = w, .c = 32, .k = 48, .m = 4, .residual = true, .relu = true, .open = true}, 5);
     check({.n = n, .h = h, .w = w, .c = 16, .k = 32, .m = 2, .pads = {1, 1, 1, 1}, .open = true}, 6);
     if (HasFatalFailure()) return;
+  }
+}
+
+// What a compact library prepares has the bits that compiling gives.
+TEST(Kernel, TransformsWeightsToTheSameBits) {
+  for (const Layer& l : {Layer{.c = 32, .k = 64}, Layer{.c = 16, .k = 104}, Layer{.c = 16, .k = 24, .m = 2}, Layer{.c = 64, .k = 64, .groups = 2}, Layer{.c = 16, .k = 48, .m = 4}}) {
+    const Tensor w = random(DType::f32, {l.k, l.c / l.groups, 3, 3}, 11);
+    const Attrs packing{{"nr", l.nr()}, {"group", l.groups}, {"tail", l.tail()}};
+    Attrs transform = packing;
+    for (const auto& [name, value] : {std::pair("m", l.m), std::pair("channels", l.c / l.groups), std::pair("out_channels", l.k)}) transform.set(name, value);
+    Graph pack;
+    GraphBuilder a(pack, {});
+    pack.add_output("p", a("PackConvWeight", {pack.add_input("w", w.type())}, packing));
+    const Tensor packed = evaluate(pack, std::vector<Tensor>{w})->outputs[0];
+    Graph body;
+    GraphBuilder b(body, {});
+    body.add_output("u", b("TransformWinogradWeight", {body.add_input("p", packed.type())}, transform));
+    ASSERT_TRUE(b.status()) << b.status().error().text();
+    ASSERT_TRUE(backend::is_weight_transform(body));
+    const Tensor expected = weights(l, 11);
+    for (const Target& target : host_targets()) {
+      const loop::Kernel k = backend::lower_weight_transform(body);
+      ASSERT_TRUE(loop::verify(k)) << loop::verify(k).error().text();
+      std::vector<Tensor> all{packed, Tensor(DType::f32, expected.shape())};
+      run(k, target, all, {});
+      EXPECT_EQ(std::memcmp(all[1].raw(), expected.raw(), static_cast<size_t>(expected.bytes())), 0) << l.text() << target.text();
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "ir/ops/winograd.h"
@@ -83,6 +84,18 @@ TEST(Winograd, MeansThePlainConvolution) {
     const auto packed = run_define(pack, Mode::fixed);
     ASSERT_TRUE(packed) << packed.error().text();
     EXPECT_LE(relative(packed->out[0], u), 1e-6);
+    // The same from the packed weight: bit for bit, by eval and by define.
+    const Attrs layout{{"nr", l.nr}, {"group", l.group}, {"tail", l.tail}};
+    Attrs transform = layout;
+    for (const auto& [name, value] : {std::pair("m", l.m), std::pair("channels", l.channels / l.group), std::pair("out_channels", l.out_channels)})
+      transform.set(name, value);
+    const Case later{"TransformWinogradWeight", {run({"PackConvWeight", {w}, layout})}, transform};
+    const auto by_define = run_define(later, Mode::fixed);
+    ASSERT_TRUE(by_define) << by_define.error().text();
+    for (const Tensor& t : {run(later), by_define->out[0]}) {
+      ASSERT_EQ(t.shape(), u.shape());
+      EXPECT_EQ(std::memcmp(t.raw(), u.raw(), static_cast<size_t>(u.bytes())), 0) << l.channels << " to " << l.out_channels;
+    }
     const Case convolution{"WinogradConv",
                            {run({"PackC16", {x}}), u},
                            {{"m", l.m},
