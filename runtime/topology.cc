@@ -1,5 +1,6 @@
 #include "topology.h"
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -105,6 +106,28 @@ uint32_t usable_cores() {
   double quota = std::floor(cgroup_cpus());  // rounding up would be throttled for up to a period at a time
   if (quota < cores) cores = static_cast<uint32_t>(quota);
   return std::clamp<uint32_t>(cores, 1, kMaxParticipants);
+}
+
+uint32_t online_cpus() {
+  return static_cast<uint32_t>(std::max(1l, ::sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+// "0.31 0.22 0.10 RUNNABLE/ALL PID"
+uint32_t runnable_threads() {
+  char text[128];
+  int fd = ::open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t bytes = ::read(fd, text, sizeof text - 1);
+  ::close(fd);
+  if (bytes <= 0) return 0;
+  text[bytes] = '\0';
+  const char* at = text;
+  for (int field = 0; field < 3; ++field) {
+    at = std::strchr(at, ' ');
+    if (at == nullptr) return 0;
+    ++at;
+  }
+  return static_cast<uint32_t>(std::strtoul(at, nullptr, 10));
 }
 
 fcc_status default_threads(uint32_t* threads) {

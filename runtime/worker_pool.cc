@@ -34,7 +34,7 @@ int64_t thread_cpu_ns() {
 // Everything that belongs to one process; a forked child makes its own.
 class Crew {
  public:
-  Crew() : pid_(::getpid()), allowed_(CpuSet::of_this_thread()), others_(allowed_) {}
+  Crew() : pid_(::getpid()), online_(online_cpus()), allowed_(CpuSet::of_this_thread()), others_(allowed_) {}
   bool of_this_process() const { return pid_ == ::getpid(); }
   bool try_lock() { return !busy_.exchange(true, std::memory_order_acquire); }
   void unlock() { busy_.store(false, std::memory_order_release); }
@@ -72,8 +72,17 @@ class Crew {
     placed_ns_ = now;
   }
 
-  // With the lock held. Is it too early to try again after a crowded run?
-  bool resting() const { return rest_until_ns_ > 0 && now_ns() < rest_until_ns_; }
+  // With the lock held. Is it too early to try again after a crowded run? A rest ends with a look at the machine: while
+  // others keep the CPUs busy it goes on, since a try that fails costs a time slice.
+  bool resting(uint32_t participants) {
+    if (!resting_) return false;
+    int64_t now = now_ns();
+    if (now < rest_until_ns_) return true;
+    uint32_t runnable = runnable_threads();
+    resting_ = runnable > 0 && runnable - 1 + participants > online_;
+    if (resting_) rest_until_ns_ = now + kLeastRestNs;
+    return resting_;
+  }
 
   // With the lock held: the job, and a look at what it cost.
   void run(Job& job, uint32_t participants) {
@@ -120,10 +129,11 @@ class Crew {
   // More threads are busy than there are CPUs, and sharing lost more than it gains. Crowded again soon after a rest:
   // rest twice as long.
   void rest(int64_t now) {
-    constexpr int64_t kLeastNs = 10'000'000, kMostNs = 160'000'000;
+    constexpr int64_t kMostNs = 160'000'000;
     bool again = rest_until_ns_ > 0 && now - rest_until_ns_ < 4 * rest_ns_;
-    rest_ns_ = again ? std::min(2 * rest_ns_, kMostNs) : kLeastNs;
+    rest_ns_ = again ? std::min(2 * rest_ns_, kMostNs) : kLeastRestNs;
     rest_until_ns_ = now + rest_ns_;
+    resting_ = true;
   }
 
   bool start_worker() {
@@ -157,7 +167,10 @@ class Crew {
     return nullptr;
   }
 
+  static constexpr int64_t kLeastRestNs = 10'000'000;
+
   const pid_t pid_;
+  const uint32_t online_;
   const CpuSet allowed_;
   std::atomic<bool> busy_{false}, starting_{false};
   // Of the lock's holder: where the workers may run, without one CPU, and how many of them know.
@@ -165,6 +178,7 @@ class Crew {
   int excluded_cpu_ = -1;
   uint32_t placed_ = 0;
   int64_t placed_ns_ = 0;
+  bool resting_ = false;
   int64_t rest_until_ns_ = 0, rest_ns_ = 0;
   std::array<Worker*, kMaxParticipants> workers_{};  // the first n_workers_ are complete
   std::atomic<uint32_t> n_workers_{0};
@@ -192,7 +206,7 @@ class WorkerPool final : public Pool {
   bool run(Job& job, uint32_t participants) override {
     Crew* crew = this_process_crew();
     if (crew == nullptr || !crew->try_lock()) return false;
-    participants = crew->resting() ? 1 : crew->ensure(participants);
+    participants = crew->resting(participants) ? 1 : crew->ensure(participants);
     if (participants > 1) {
       crew->keep_off(::sched_getcpu());
       crew->run(job, participants);

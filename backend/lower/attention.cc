@@ -105,6 +105,7 @@ class AttentionNest {
     vp_ = scratch("values", block_ * values);
     sc_ = scratch("scores", mr_ * block_);
     factor_ = scratch("factor", mr_);
+    shift_ = scratch("shift", mr_);
     if (whole_) return;
     acc_o_ = scratch("sums", rows * values);
     top_ = scratch("tops", rows);
@@ -234,25 +235,29 @@ class AttentionNest {
     b.insert(b.end(), tiles.begin(), tiles.end());
   }
 
-  // keys[panel][d][32]: whole panels, then what is left with a guard.
+  // keys[panel][d][32], a key at a time: its elements are read as vectors and stored lane by lane. Reading a vector of
+  // 32 keys lane by lane costs the same for whole panels and thrice as much with a guard in every lane, as the last
+  // panel of 49 columns needs it.
   void pack_keys(loop::Block& b, const Expr& j0, const Expr& n) {
-    const auto panel = [&](const Expr& p, bool guarded) {
-      return loop_over(
-          "x", loop::index(0), loop::index(kPanel),
-          [&](const Expr& x) {
-            const Expr j = p * kPanel + x, at = k0_ + dot(decode(j0 + j, s_.columns), s_.k.rows);
-            return loop::Block{loop_over("d", loop::index(0), loop::index(s_.depth), [&](const Expr& d) {
-              const Expr value =
-                  guarded ? loop::load_guarded(k_, DType::f32, {at + d}, loop::lt(j, n), f32(0)) : read(k_, at + d);
-              return loop::Block{loop::store(kt_, {(p * s_.depth + d) * kPanel + x}, value)};
-            })};
-          },
-          LoopKind::vec);
-    };
-    const Expr full = loop::floordiv(n, loop::index(kPanel));
-    b.push_back(loop_over("p", loop::index(0), full, [&](const Expr& p) { return loop::Block{panel(p, false)}; }));
-    if (whole_ && columns_.constant() % kPanel == 0) return;
-    b.push_back(loop::if_then(loop::lt(full * kPanel, n), {panel(full, true)}));
+    const Expr panels = loop::floordiv(n + (kPanel - 1), loop::index(kPanel));
+    if (!whole_ || columns_.constant() % kPanel != 0) {  // columns that do not exist are multiplied like the others
+      loop::Block zeros{loop_over(
+          "z", loop::index(0), loop::index(s_.depth * kPanel),
+          [&](const Expr& z) { return loop::Block{loop::store(kt_, {(panels - 1) * (s_.depth * kPanel) + z}, f32(0))}; },
+          LoopKind::vec)};
+      b.push_back(loop::if_then(loop::lt(n, panels * kPanel), std::move(zeros)));
+    }
+    b.push_back(loop_over("p", loop::index(0), panels, [&](const Expr& p) {
+      return loop::Block{loop_over("x", loop::index(0), loop::min(loop::index(kPanel), n - p * kPanel), [&](const Expr& x) {
+        loop::Block key;
+        const Expr at = let(key, "at", k0_ + dot(decode(j0 + p * kPanel + x, s_.columns), s_.k.rows));
+        key.push_back(loop_over(
+            "d", loop::index(0), loop::index(s_.depth),
+            [&](const Expr& d) { return loop::Block{loop::store(kt_, {(p * s_.depth + d) * kPanel + x}, read(k_, at + d))}; },
+            LoopKind::vec));
+        return key;
+      })};
+    }));
   }
 
   // values[panel][j][32]
@@ -334,45 +339,56 @@ class AttentionNest {
     b.insert(b.end(), end.begin(), end.end());
   }
 
+  // Row by row the largest score, then the exponentials, then their sums: each a chain of dependent instructions across a
+  // vector, of which a core overlaps several rows as long as the rows follow closely.
   void softmax(loop::Block& b, int32_t rows, const Expr& row0, const Expr& local, const Expr& j0, const Expr& n,
                const Expr& seen) {
-    b.push_back(loop_over("r", loop::index(0), loop::index(rows), [&](const Expr& r) {
-      loop::Block row;
-      const Expr own = s_.causal ? let(row, "own", loop::max(loop::index(0), loop::min(n, row0 + r + 1 - j0))) : n;
-      const auto score = [&](const Expr& j) {
-        Expr x = read(sc_, r * block_ + j);
-        for (loop::BufferId bias : biases_) x = x + bias_at(bias, row0 + r, j0 + j);
-        return x;
-      };
-      const Expr largest = let(row, "max", reduce(ReduceOp::max, own, score), DType::f32);
-      Expr top = largest, old;
-      if (!whole_) {
-        old = let(row, "old", read(top_, local + r), DType::f32);
-        const Expr both = let(row, "top", loop::max(old, largest), DType::f32);
-        row.push_back(loop::store(top_, {local + r}, both));
-        top = let(row, "shift", loop::select(loop::eq(both, f32(-HUGE_VAL)), f32(0), both), DType::f32);
+    const auto each_row = [&](const std::function<void(loop::Block&, const Expr& r, const Expr& own)>& fill) {
+      b.push_back(loop_over("r", loop::index(0), loop::index(rows), [&](const Expr& r) {
+        loop::Block row;
+        fill(row, r, s_.causal ? let(row, "own", loop::max(loop::index(0), loop::min(n, row0 + r + 1 - j0))) : n);
+        return row;
+      }));
+    };
+    const auto score = [&](const Expr& r, const Expr& j) {
+      Expr x = read(sc_, r * block_ + j);
+      for (loop::BufferId bias : biases_) x = x + bias_at(bias, row0 + r, j0 + j);
+      return x;
+    };
+    each_row([&](loop::Block& row, const Expr& r, const Expr& own) {
+      const Expr largest = let(row, "max", reduce(ReduceOp::max, own, [&](const Expr& j) { return score(r, j); }), DType::f32);
+      if (whole_) {
+        row.push_back(loop::store(shift_, {r}, largest));
+        return;
       }
+      const Expr old = let(row, "old", read(top_, local + r), DType::f32);
+      const Expr both = let(row, "top", loop::max(old, largest), DType::f32);
+      row.push_back(loop::store(top_, {local + r}, both));
+      const Expr top = let(row, "shift", loop::select(loop::eq(both, f32(-HUGE_VAL)), f32(0), both), DType::f32);
+      row.push_back(loop::store(shift_, {r}, top));
+      row.push_back(loop::store(factor_, {r}, exp_of_negative(old - top)));
+    });
+    each_row([&](loop::Block& row, const Expr& r, const Expr& own) {
+      const Expr top = let(row, "shift", read(shift_, r), DType::f32);
       row.push_back(loop_over(
           "j", loop::index(0), own,
           [&](const Expr& j) {
-            return loop::Block{loop::store(sc_, {r * block_ + j}, exp_of_negative(score(j) - top))};
+            return loop::Block{loop::store(sc_, {r * block_ + j}, exp_of_negative(score(r, j) - top))};
           },
           LoopKind::vec));
       if (s_.causal)
         row.push_back(loop_over(
             "j", own, seen, [&](const Expr& j) { return loop::Block{loop::store(sc_, {r * block_ + j}, f32(0))}; },
             LoopKind::vec));
+    });
+    each_row([&](loop::Block& row, const Expr& r, const Expr& own) {
       const Expr sum = let(
           row, "sum", reduce(ReduceOp::add, own, [&](const Expr& j) { return read(sc_, r * block_ + j); }), DType::f32);
-      if (whole_) {
+      if (whole_)
         row.push_back(loop::store(factor_, {r}, f32(1) / sum));
-      } else {
-        const Expr alpha = let(row, "alpha", exp_of_negative(old - top), DType::f32);
-        row.push_back(loop::store(factor_, {r}, alpha));
-        row.push_back(loop::store(weight_, {local + r}, read(weight_, local + r) * alpha + sum));
-      }
-      return row;
-    }));
+      else
+        row.push_back(loop::store(weight_, {local + r}, read(weight_, local + r) * read(factor_, r) + sum));
+    });
   }
 
   Expr bias_at(loop::BufferId bias, const Expr& i, const Expr& j) const {
@@ -414,7 +430,7 @@ class AttentionNest {
   std::vector<loop::BufferId> biases_;
   int64_t mr_ = 1, tile_cols_ = 16, block_ = 0, row_tiles_ = 1;
   bool whole_ = false;  // no open or long rows of scores: one block, no running sums
-  loop::BufferId qs_ = -1, kt_ = -1, vp_ = -1, sc_ = -1, factor_ = -1, acc_o_ = -1, top_ = -1, weight_ = -1;
+  loop::BufferId qs_ = -1, kt_ = -1, vp_ = -1, sc_ = -1, factor_ = -1, shift_ = -1, acc_o_ = -1, top_ = -1, weight_ = -1;
   Expr head_, batch_, q0_, k0_, v0_, y0_, first_tile_, last_tile_, base_, end_;
 };
 

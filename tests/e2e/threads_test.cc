@@ -13,8 +13,9 @@
 namespace fcc::test {
 namespace {
 
-// A program's own pool: threads made on the spot, started in reverse.
-void on_the_spot(void*, uint32_t n, void (*fn)(void*, uint32_t), void* arg) {
+// A program's own pool: threads made on the spot, started in reverse; counts its calls when it is given where.
+void on_the_spot(void* calls, uint32_t n, void (*fn)(void*, uint32_t), void* arg) {
+  if (calls) ++*static_cast<int*>(calls);
   std::vector<std::jthread> threads;
   for (uint32_t i = n; i-- > 1;) threads.emplace_back([=] { fn(arg, i); });
   fn(arg, 0);
@@ -72,6 +73,10 @@ TEST(Threads, ForkAndKeepTheBits) {
     EXPECT_GT(forked, 0) << name;
     for (const auto& [pool_name, pool] : pools())
       expect_same_bits(run(library, inputs, 3, &pool), one, fmt::format("{} on {}", name, pool_name));
+    int calls = 0;
+    const fcc_host_pool counting{&calls, 3, on_the_spot};
+    run(library, inputs, 3, &counting);
+    EXPECT_EQ(calls, 1) << name << ": a run forks once";
   }
 }
 

@@ -312,7 +312,7 @@ Tensor random(DType dtype, std::vector<int64_t> shape, uint32_t seed) {
   return t;
 }
 
-int stack_traffic_in_loops(const std::string& assembly) {
+int stack_traffic_in_loops(const std::string& assembly, double least_share) {
   std::vector<std::string> lines;
   std::istringstream in(assembly);
   for (std::string line; std::getline(in, line);) lines.push_back(line);
@@ -337,8 +337,10 @@ int stack_traffic_in_loops(const std::string& assembly) {
     auto multiplies = [](const std::string& l) {
       return l.find("fmadd") != l.npos || l.find("fmla") != l.npos || l.find("mulp") != l.npos;
     };
-    if (!innermost || std::none_of(lines.begin() + static_cast<int64_t>(first),
-                                   lines.begin() + static_cast<int64_t>(last), multiplies))
+    const auto multiply_adds = std::count_if(lines.begin() + static_cast<int64_t>(first),
+                                             lines.begin() + static_cast<int64_t>(last), multiplies);
+    if (!innermost || multiply_adds == 0 ||
+        static_cast<double>(multiply_adds) < least_share * static_cast<double>(last - first))
       continue;
     ++scanned;
     for (size_t i = first; i <= last; ++i)

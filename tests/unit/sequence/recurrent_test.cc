@@ -27,7 +27,10 @@ const std::vector<std::string> kNames = {
     "Relu",       "Tanh",        "Sigmoid", "Affine",   "LeakyRelu", "ThresholdedRelu",
     "ScaledTanh", "HardSigmoid", "Elu",     "Softsign", "Softplus"};
 
-void check(const Form& f) {
+enum class What { values, registers };
+
+// values: results on this machine; registers: the register tiles of every instruction set keep off the stack.
+void check(const Form& f, What what = What::values) {
   SCOPED_TRACE(f.cell + " " + std::to_string(f.steps) + " steps of " + std::to_string(f.batch) + " x " +
                std::to_string(f.hidden) + (f.open ? " open" : ""));
   const int64_t gates = f.cell == "LSTM"  ? 4
@@ -75,11 +78,22 @@ void check(const Form& f) {
                                {"beta", std::vector<double>(functions.size(), 0.6)}});
   ASSERT_TRUE(node.has_value()) << node.error().text();
   g.add_output("y", g.node(*node).out[0]);
-  Result<EvalResult> expected = evaluate(g, inputs);
-  ASSERT_TRUE(expected.has_value()) << expected.error().text();
   Node kernel_node = g.node(*node);
   kernel_node.body = std::make_shared<Graph>(g);
   kernel_node.in = g.inputs();
+  if (what == What::registers) {
+    for (Isa isa : {Isa::x86_64_v2, Isa::x86_64_v3, Isa::x86_64_v4, Isa::aarch64}) {
+      const Target target = Target::level(isa);
+      Result<loop::Kernel> kernel = backend::lower_kernel(g, kernel_node, target);
+      ASSERT_TRUE(kernel.has_value());
+      Result<CompiledKernel> c = compile_kernel(*kernel, target, std::vector<std::string>{"S", "N"}, {}, "kernel", {.want_asm = true});
+      ASSERT_TRUE(c.has_value());
+      EXPECT_EQ(test::stack_traffic_in_loops(c->assembly, 0.3), 0) << target.text() << "\n" << c->assembly;
+    }
+    return;
+  }
+  Result<EvalResult> expected = evaluate(g, inputs);
+  ASSERT_TRUE(expected.has_value()) << expected.error().text();
   for (const Target& target : test::host_targets()) {
     Result<loop::Kernel> kernel = backend::lower_kernel(g, kernel_node, target);
     ASSERT_TRUE(kernel.has_value());
@@ -101,6 +115,13 @@ TEST(recurrent, every_function) {
     check({.hidden = 5, .functions = {kNames[i], kNames[i + 1], kNames[i + 2]}});
   check({.cell = "RNN", .functions = {kNames[9]}});
   check({.cell = "RNN", .functions = {kNames[10]}});
+}
+
+TEST(recurrent, register_tiles_do_not_spill) {
+  for (int64_t batch : {1, 4, 32}) {
+    check({.batch = batch, .hidden = 128, .directions = 2, .functions = {"Sigmoid", "Tanh", "Tanh"}}, What::registers);
+    check({.cell = "GRU", .batch = batch, .hidden = 128, .functions = {"Sigmoid", "Tanh"}}, What::registers);
+  }
 }
 
 TEST(recurrent, random_forms) {
