@@ -120,6 +120,16 @@ struct Costing {
     const int64_t tasks = tile_groups * p.splits * s.groups;
     const double threads = static_cast<double>(machine.target.threads);
     p.slots = std::ceil(static_cast<double>(tasks) / threads) * task + 0.1 * task;  // rounds, and a ragged end
+    if (s.trained) p.slots += transform_of_weights(p) / threads;
+  }
+
+  // What the transform of weights costs above the packing that the direct method needs as well. U is written, which
+  // reads its lines first, and written back; 16 lanes of an input channel take some 40 and 130 multiply-adds.
+  double transform_of_weights(const WinogradPlan& p) const {
+    const double vectors = machine.vectors(panels_all * s.nr) * static_cast<double>(s.channels * s.groups);
+    const double u = static_cast<double>(p.u_bytes * s.groups);
+    const double bytes = near() ? 0 : 2 * u;
+    return Machine::together(vectors * (m == 4 ? 240 : 90), bytes / kBytesPerSlot);
   }
 
   double weights(double panels) const { return positions() * static_cast<double>(s.channels * s.nr * 4) * panels; }
@@ -173,6 +183,65 @@ double direct_slots(const WinogradShape& s, const Target& target) {
   const double u = static_cast<double>(9 * s.channels * s.out_channels * s.groups * 4);
   const double bytes = u + pixels * 4 * static_cast<double>(s.channels + s.out_channels);
   return Machine::together(products / 0.92, bytes / kBytesPerSlot) / static_cast<double>(target.threads) + kTaskSlots;
+}
+
+// ---- the gradient of the weight
+namespace {
+
+// Of one tile and one vector of channels: A y A^T, 10 times 11 operations, 16 loads, 36 stores and a guard.
+constexpr double kGradientTransform = 170;
+// Of one vector of dw: G^T P G, 36 loads, and nine stores of 16 lanes a stride apart.
+constexpr double kGradientEnd = 400;
+
+double price(const WinogradShape& s, const Machine& machine, const WinogradGradPlan& p) {
+  constexpr int64_t m = WinogradGradPlan::m, positions = (m + 2) * (m + 2);
+  const auto l2 = static_cast<double>(machine.target.l2_bytes);
+  const double total = static_cast<double>(s.batch * ceil_div(s.oh, m) * ceil_div(s.ow, m));
+  const double tiles = std::min(total, static_cast<double>(p.tiles)), groups = std::ceil(total / tiles);
+  const int64_t nr = p.out_channels % 32 == 0 ? 32 : 16, most = std::min(machine.most_rows(), p.channels);
+  const int64_t row_tiles = ceil_div(p.channels, most), rows = ceil_div(p.channels, row_tiles);
+  const double sums = static_cast<double>(positions * p.channels * p.out_channels) * 4;
+  const double operands = static_cast<double>(positions * p.tiles * (p.channels + p.out_channels)) * 4;
+  const double transforms = machine.vectors(p.channels) * transform_cost(m).in + machine.vectors(p.out_channels) * kGradientTransform;
+  const double product = static_cast<double>(row_tiles * (p.out_channels / nr)) * machine.product(rows, nr, static_cast<int64_t>(tiles));
+  const double lines = 2 * (2 * sums + operands) / 64;  // sums are read and written from L2 in every group
+  double compute = total * transforms + groups * (static_cast<double>(positions) * product + lines) + kTaskSlots;
+  compute += static_cast<double>(p.channels) * machine.vectors(p.out_channels) * kGradientEnd;
+  double bytes = total * m * m * 4 * static_cast<double>(p.channels + p.out_channels) + static_cast<double>(9 * p.channels * p.out_channels) * 4;
+  if (sums + operands > kRoomForTask * l2) bytes += groups * (2 * sums + 3 * operands);
+  const double task = Machine::together(compute, bytes / kBytesPerSlot);
+  const int64_t tasks = s.channels / p.channels * (s.out_channels / p.out_channels);
+  return std::ceil(static_cast<double>(tasks) / static_cast<double>(machine.target.threads)) * task;
+}
+
+}  // namespace
+
+WinogradGradPlan plan_winograd_grad(const WinogradShape& s, const Target& target) {
+  const Machine machine(target);
+  WinogradGradPlan best;
+  best.slots = std::numeric_limits<double>::infinity();
+  for (int64_t channels = 16; channels <= std::min<int64_t>(s.channels, 128); channels += 16)
+    for (int64_t out = 16; out <= std::min<int64_t>(s.out_channels, 128); out += 16)
+      for (int64_t tiles = 16; tiles <= 256; tiles *= 2) {
+        if (s.channels % channels != 0 || s.out_channels % out != 0) continue;
+        WinogradGradPlan p{.channels = channels, .out_channels = out, .tiles = tiles};
+        p.slots = price(s, machine, p);
+        if (p.slots < best.slots) best = p;
+      }
+  return best;
+}
+
+bool choose_winograd_grad(const WinogradShape& s, const Target& target) {
+  const Machine machine(target);
+  const double pixels = static_cast<double>(s.batch * s.oh * s.ow);
+  const double products = pixels * static_cast<double>(9 * s.channels) * machine.vectors(s.out_channels);
+  const double bytes = pixels * 4 * static_cast<double>(s.channels + s.out_channels) + static_cast<double>(9 * s.channels * s.out_channels) * 4;
+  const double direct = Machine::together(products / 0.85, bytes / kBytesPerSlot) / static_cast<double>(target.threads);
+  return plan_winograd_grad(s, target).slots < 0.9 * direct;
+}
+
+std::string WinogradGradPlan::text() const {
+  return fmt::format("F(4,3) of the gradient: parts of {} x {} channels, groups of {} tiles", channels, out_channels, tiles);
 }
 
 WinogradChoice choose_winograd(const WinogradShape& s, const Target& target) {

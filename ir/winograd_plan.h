@@ -15,6 +15,7 @@ struct WinogradShape {
   bool open = false;                                     // some of them are guesses
   int64_t channels = 16, out_channels = 16, groups = 1;  // of one group; multiples of 16, out_channels rounded up
   int64_t nr = 32;                                       // output channels of a packed panel
+  bool trained = false;                                  // weights change: they are transformed in every run
 };
 
 // How a kernel cuts its work. A task: `tiles` tiles of the flattened (image, row, column) of output tiles times one of
@@ -35,6 +36,19 @@ struct WinogradPlan {
 WinogradPlan plan_winograd(const WinogradShape&, int64_t m, const Target&);
 // The same unit for the direct method.
 double direct_slots(const WinogradShape&, const Target&);
+
+// The gradient of the weight. A task owns a part of the input and of the output channels: for every group of `tiles`
+// tiles it transforms both operands, and adds alpha*alpha products over the tiles to sums that stay in its scratch.
+struct WinogradGradPlan {
+  static constexpr int64_t m = 4;
+  int64_t channels = 16, out_channels = 16;  // of a part; divide the whole, multiples of 16
+  int64_t tiles = 16;
+  double slots = 0;
+  std::string text() const;
+};
+WinogradGradPlan plan_winograd_grad(const WinogradShape&, const Target&);
+// Is that cheaper than the direct sum over pixels, by a margin?
+bool choose_winograd_grad(const WinogradShape&, const Target&);
 
 struct WinogradChoice {
   int64_t m = 0;       // 0: direct

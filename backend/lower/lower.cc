@@ -10,8 +10,11 @@
 #include "backend/lower/epilogue.h"
 #include "backend/lower/expansion.h"
 #include "backend/lower/generic.h"
+#include "backend/lower/max_pool_grad.h"
 #include "backend/lower/recurrent.h"
 #include "backend/lower/winograd.h"
+#include "backend/lower/winograd_weight.h"
+#include "backend/lower/winograd_weight_grad.h"
 #include "ir/op.h"
 
 namespace fcc::backend {
@@ -38,7 +41,10 @@ static loop::Kernel choose(const Graph& body, const Target& target, std::span<co
   if (is_attention(body)) return lower_attention(body, target);
   if (is_recurrent(body)) return lower_recurrent(body, target);
   if (root != kNoNode && is_blocked_pooling(body, root)) return lower_depthwise(body, root, target);
+  if (root != kNoNode && is_max_pool_grad(body, root)) return lower_max_pool_grad(body, root, target);
+  if (is_winograd_weight_grad(body)) return lower_winograd_weight_grad(body, target);
   if (is_conv_weight_grad(body)) return lower_conv_weight_grad(body, target);
+  if (is_winograd_weight(body)) return lower_winograd_weight(body, target);
   if (is_concat(body)) return lower_concat(body);
   return lower_generic(body, target);
 }

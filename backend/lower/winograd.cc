@@ -6,6 +6,7 @@
 #include "backend/lower/epilogue.h"
 #include "backend/lower/nest.h"
 #include "backend/lower/tiles.h"
+#include "backend/lower/winograd_transform.h"
 #include "ir/op.h"
 #include "ir/ops/conv_geometry.h"
 #include "ir/ops/layout.h"
@@ -20,36 +21,7 @@ namespace {
 
 constexpr int64_t kLane = kChannelBlock;
 
-// A sequence of statements inside a vector loop over 16 lanes, and the names bound in it.
-struct Lanes {
-  loop::Kernel& kernel;
-  loop::Block block;
-
-  Expr let(const char* name, Expr value) {
-    const loop::VarId v = kernel.add_var(name, DType::f32);
-    block.push_back(loop::let(v, std::move(value)));
-    return loop::var(v, DType::f32);
-  }
-};
-
 Expr number(double v) { return loop::constant(DType::f32, v); }
-
-// B^T d for one column of d, factored: 16 instructions for F(4,3), 4 for F(2,3).
-std::vector<Expr> transform_input(Lanes& l, std::span<const Expr> d) {
-  if (d.size() == 4) return {d[2] - d[0], d[1] + d[2], d[2] - d[1], d[3] - d[1]};
-  const Expr a = l.let("a", d[4] - d[2]), b = l.let("b", d[3] - d[1]);
-  return {loop::fma(b, number(1.5), (d[0] - d[2]) + a),  loop::fma(d[3] + d[2], number(1.5), a + b),
-          loop::fma(d[3] - d[2], number(1.5), a - b),    loop::fma(b, number(2), a),
-          loop::fma(b, number(-0.5), a),                 loop::fma(a, number(1.5), (d[5] - d[3]) - b)};
-}
-
-// A^T m for one column of m: 12 instructions for F(4,3), 4 for F(2,3).
-std::vector<Expr> transform_output(Lanes& l, std::span<const Expr> m) {
-  if (m.size() == 4) return {(m[0] + m[1]) + m[2], (m[1] - m[2]) + m[3]};
-  const Expr p = l.let("p", m[1] + m[2]), q = l.let("q", m[1] - m[2]);
-  return {(m[0] + p) + (m[3] + m[4]), loop::fma(m[4], number(-2), loop::fma(m[3], number(0.5), q)),
-          loop::fma(m[4], number(4), loop::fma(m[3], number(0.25), p)), loop::fma(m[4], number(-8), loop::fma(m[3], number(0.125), q)) + m[5]};
-}
 
 class WinogradNest {
  public:

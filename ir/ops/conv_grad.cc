@@ -32,7 +32,8 @@ struct ConvGradients {
 // ---- ConvWeightGrad -----------------------------------------------------------------------------------------
 // dw[k,c,t] = sum over n and o of dy[n,k,o] x[n, g C/G + c, o stride - pad + t dilation], for a weight of the extents
 // `weight`, [K,C/G,t...]; g is the group of k. Attributes as those of Conv, but only the pads before. With blocked=1 dy is
-// [N,ceil(K/16),H,W,16], and with blocked_in=1 so is x; lanes past the channels are never used.
+// [N,ceil(K/16),H,W,16], and with blocked_in=1 so is x; lanes past the channels are never used. m=4 asks the lowering for
+// Winograd's transform.
 
 Window geometry(const Attrs& attrs, const Dims& x, const Dims& dy) {
   const Ints weight = attrs.integers("weight"), ones(weight.size() - 2, 1);
@@ -183,6 +184,11 @@ Term mirrored(GradBuilder& b, Term w, int64_t groups) {
   }
   last.assign(axes.size(), -1);
   if (!axes.empty()) w = b.term(b("Slice", {w.v, b.ints(last), b.ints(ends), b.ints(axes), b.ints(last)}));
+  if (groups == 1) {  // the form that choose_layout knows (passes/graph/mirrored_weight.h)
+    Ints swapped{1, 0};
+    for (size_t d = 2; d < dims.size(); ++d) swapped.push_back(static_cast<int64_t>(d));
+    return b.transpose(w, swapped);
+  }
   Dims split{groups, floordiv(dims[0], groups), dims[1]}, merged{dims[1] * groups, floordiv(dims[0], groups)};
   Ints perm{0, 2, 1};
   for (size_t d = 2; d < dims.size(); ++d) {
@@ -314,6 +320,7 @@ void register_conv_grad(Registry& r) {
                    {"blocked_in", AttrType::integer},
                    {"dilations", AttrType::integers},
                    {"group", AttrType::integer},
+                   {"m", AttrType::integer},
                    {"pads", AttrType::dims},
                    {"strides", AttrType::integers}},
          .in = {2, 2},

@@ -174,7 +174,10 @@ Status infer_pack_conv_weight(InferContext& c) {
     return c.fail(w[0].text() + " output channels cannot be split into " + std::to_string(group) + " groups");
   const ConvPacking p = packing_of(c.attrs, w[0], w[1]);
   Dims dims = w;
-  dims[0] = p.tail ? 1 : p.blocks();
+  const bool mirrored = c.attrs.flag("mirrored");
+  if (mirrored && (group != 1 || p.tail)) return c.fail("a mirrored weight has neither groups nor a tail");
+  if (mirrored) std::swap(dims[0], dims[1]);
+  dims[0] = p.tail ? 1 : mirrored ? packing_of(c.attrs, w[1], w[0]).blocks() : p.blocks();
   if (p.tail && !p.tail_fits()) return c.fail("the last panel cannot have " + std::to_string(p.tail) + " lanes");
   if (p.tail) dims[1] = w[1].constant() * p.lanes();
   dims.push_back(p.tail ? 1 : p.nr);
@@ -182,7 +185,20 @@ Status infer_pack_conv_weight(InferContext& c) {
   return {};
 }
 
+// Packs w[c,k,-t] as the weight [k,c,t].
+void eval_pack_mirrored(EvalContext& c) {
+  const Dims w = c.in[0]->type().dims;
+  const ConvPacking p = packing_of(c.attrs, w[1], w[0]);
+  const int64_t channels = w[0].constant(), taps = channels && p.out_channels ? c.in[0]->elements() / (channels * p.out_channels) : 0;
+  for (int64_t k = 0; k < p.out_channels; ++k)
+    for (int64_t ci = 0; ci < channels; ++ci)
+      for (int64_t t = 0; t < taps; ++t)
+        c.out[0].set_double(((p.block(k) * channels + ci) * taps + t) * p.nr + p.lane(k),
+                            c.in[0]->get_double((ci * p.out_channels + k) * taps + taps - 1 - t));
+}
+
 void eval_pack_conv_weight(EvalContext& c) {
+  if (c.attrs.flag("mirrored")) return eval_pack_mirrored(c);
   const Dims w = c.in[0]->type().dims;
   const ConvPacking p = packing_of(c.attrs, w[0], w[1]);
   const int64_t row = p.out_channels ? c.in[0]->elements() / p.out_channels : 0;  // weights of one output channel
@@ -214,6 +230,13 @@ Expr define_packed_tail(DefineContext& c, const ConvPacking& p, Index index) {
 }
 
 Expr define_pack_conv_weight(DefineContext& c, size_t, Index index) {
+  if (c.attrs->flag("mirrored")) {
+    const Dims w = c.dims(0);
+    const ConvPacking packing = packing_of(*c.attrs, w[1], w[0]);
+    std::vector<Expr> from{index[1], index[0] * packing.nr + index.back()};
+    for (size_t d = 2; d < w.size(); ++d) from.push_back(loop::index(w[d].constant() - 1) - index[d]);
+    return load_below(c, from, from[1], packing.out_channels, packing.nr);
+  }
   const ConvPacking p = packing_of(*c.attrs, c.dims(0)[0], c.dims(0)[1]);
   std::vector<Expr> at(index.begin(), index.end() - 1);
   if (p.tail) return define_packed_tail(c, p, index);
@@ -271,7 +294,8 @@ void register_layout(Registry& r) {
       infer_unpack_c16, eval_unpack_c16, define_unpack_c16);
   add(r, "PackGemmB", "matrix to column panels of nr", {nr, {"trans", AttrType::integer}}, infer_pack_gemm_b,
       eval_pack_gemm_b, define_pack_gemm_b);
-  add(r, "PackConvWeight", "convolution weight to panels of nr output channels", {nr, {"group", AttrType::integer}, {"tail", AttrType::integer}},
+  add(r, "PackConvWeight", "convolution weight to panels of nr output channels; mirrored: with its channels exchanged and its taps in reverse",
+      {nr, {"group", AttrType::integer}, {"mirrored", AttrType::integer}, {"tail", AttrType::integer}},
       infer_pack_conv_weight, eval_pack_conv_weight, define_pack_conv_weight);
   add(r, "PackVector", "vector with zeros appended", {{"n", AttrType::integer, true}}, infer_pack_vector,
       eval_pack_vector, define_pack_vector);

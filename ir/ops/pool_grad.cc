@@ -275,6 +275,7 @@ void register_pool_grad(Registry& r) {
          .attrs = window,
          .in = {3, 3},
          .out = {1, 1},
+         .strategy = Strategy::window,
          .infer = infer_max_pool_grad,
          .eval = eval_max_pool_grad,
          .define = define_max_pool_grad,

@@ -80,7 +80,8 @@ Status check_m(InferContext& c) {
 // ---- PackWinogradWeight -------------------------------------------------------------------------------------
 
 ConvPacking weight_packing(const Attrs& attrs, const Dims& w) {
-  ConvPacking p{w[0].constant(), w[1].constant(), attrs.integer("group", 1), attrs.integer("nr")};
+  const bool mirrored = attrs.flag("mirrored");  // the operand is [C,K,3,3] with its taps in reverse
+  ConvPacking p{w[mirrored].constant(), w[!mirrored].constant(), attrs.integer("group", 1), attrs.integer("nr")};
   p.tail = attrs.integer("tail", 0);
   return p;
 }
@@ -106,9 +107,11 @@ Status infer_pack(InferContext& c) {
   const int64_t group = c.attrs.integer("group", 1), nr = c.attrs.integer("nr"), alpha = c.attrs.integer("m") + 2;
   if (group < 1 || w[0].constant() % group != 0 || nr < 1)
     return c.fail(w[0].text() + " output channels cannot be split into " + std::to_string(group) + " groups");
+  const bool mirrored = c.attrs.flag("mirrored");
+  if (mirrored && (group != 1 || c.attrs.has("tail"))) return c.fail("a mirrored weight has neither groups nor a tail");
   const ConvPacking p = weight_packing(c.attrs, w);
   if (p.tail && !p.tail_fits()) return c.fail("the last panel cannot have " + std::to_string(p.tail) + " lanes");
-  c.set(0, c.dtype(0), transformed_dims(p, alpha, w[1]));
+  c.set(0, c.dtype(0), transformed_dims(p, alpha, w[mirrored ? 0 : 1]));
   return {};
 }
 
@@ -136,11 +139,12 @@ void eval_pack(EvalContext& c) {
   const WinogradMatrices& f = winograd_matrices(c.attrs.integer("m"));
   const std::vector<int64_t>& s = c.in[0]->shape();
   const ConvPacking p = weight_packing(c.attrs, c.in[0]->type().dims);
-  const int64_t channels = s[1], positions = f.alpha * f.alpha, blocks = p.blocks();
+  const bool mirrored = c.attrs.flag("mirrored");
+  const int64_t channels = s[mirrored ? 0 : 1], positions = f.alpha * f.alpha, blocks = p.blocks();
   const int64_t widest = std::max(p.nr, p.tail), plane = c.out[0].elements() / positions;
   std::vector<std::vector<int64_t>> members(static_cast<size_t>(blocks),
                                             std::vector<int64_t>(static_cast<size_t>(widest), -1));
-  for (int64_t k = 0; k < s[0]; ++k) members[static_cast<size_t>(p.block(k))][static_cast<size_t>(p.lane(k))] = k;
+  for (int64_t k = 0; k < p.out_channels; ++k) members[static_cast<size_t>(p.block(k))][static_cast<size_t>(p.lane(k))] = k;
   const bool plain = c.in[0]->dtype() == DType::f32;
   const std::span<const float> from = plain ? c.in[0]->as<float>() : std::span<const float>();
   const std::span<float> to = plain ? c.out[0].as<float>() : std::span<float>();
@@ -149,11 +153,14 @@ void eval_pack(EvalContext& c) {
     for (int64_t ci = 0; ci < channels; ++ci) {
       const int64_t nr = p.width(block);
       for (int64_t l = 0; l < nr; ++l) {
-        const int64_t k = members[static_cast<size_t>(block)][static_cast<size_t>(l)], at = (k * channels + ci) * 9;
-        for (int64_t tap = 0; tap < 9; ++tap)
+        const int64_t k = members[static_cast<size_t>(block)][static_cast<size_t>(l)];
+        const int64_t at = (mirrored ? ci * p.out_channels + k : k * channels + ci) * 9;
+        for (int64_t tap = 0; tap < 9; ++tap) {
+          const int64_t i = at + (mirrored ? 8 - tap : tap);
           w[static_cast<size_t>(tap * nr + l)] = k < 0   ? 0
-                                                   : plain ? from[static_cast<size_t>(at + tap)]
-                                                           : c.in[0]->get_double(at + tap);
+                                                   : plain ? from[static_cast<size_t>(i)]
+                                                           : c.in[0]->get_double(i);
+        }
       }
       transform_weights(f, w.data(), u.data(), nr);
       for (int64_t i = 0; i < positions; ++i)
@@ -220,8 +227,10 @@ Expr define_pack(DefineContext& c, size_t, Index index) {
     k = in_group = panel * p.nr + mod(in_panel, width);
   }
   const bool ragged = channels_per_group % (p.tail ? 8 : p.nr) != 0;
+  const bool mirrored = c.attrs->flag("mirrored");
   auto weight = [&](int64_t a, int64_t b) {
-    const std::vector<Expr> at{k, ci, loop::index(a), loop::index(b)};
+    const std::vector<Expr> at = mirrored ? std::vector{ci, k, loop::index(2 - a), loop::index(2 - b)}
+                                          : std::vector{k, ci, loop::index(a), loop::index(b)};
     return ragged ? c.in_guarded(0, at, loop::lt(in_group, loop::index(channels_per_group)), loop::constant(t, 0))
                   : c.in(0, at);
   };
@@ -396,8 +405,8 @@ void register_winograd(Registry& r) {
   for (std::string_view name : {"nr", "group", "tail"}) transform.attrs.push_back({name, AttrType::integer, name == "nr"});
   r.add(std::move(transform));
   r.add({.name = "PackWinogradWeight",
-         .doc = "G w G^T of a 3x3 convolution weight, in panels of nr output channels",
-         .attrs = {{"m", AttrType::integer, true}, {"nr", AttrType::integer, true}, {"group", AttrType::integer}, {"tail", AttrType::integer}},
+         .doc = "G w G^T of a 3x3 convolution weight, in panels of nr output channels; mirrored as in PackConvWeight",
+         .attrs = {{"m", AttrType::integer, true}, {"nr", AttrType::integer, true}, {"group", AttrType::integer}, {"mirrored", AttrType::integer}, {"tail", AttrType::integer}},
          .in = {1, 1},
          .out = {1, 1},
          .infer = infer_pack,

@@ -4,6 +4,7 @@
 //
 //   Conv(x, w, b)       → Conv{blocked}(x', PackConvWeight(w)) + b'
 //                         WinogradConv{m}(x', PackWinogradWeight(w)) + b'   where ir/winograd_plan.h finds it cheaper
+//     and Pack{mirrored}(w) for a mirrored w, that of the gradient of a convolution's input
 //   f(UnpackC16(x'))    → UnpackC16(f'(x')) for pointwise f, pooling, Concat over channels, Resize, sums over pixels
 //   ConvWeightGrad, MaxPoolGrad, AveragePoolGrad: on packed operands, as their forward operators
 //
@@ -15,6 +16,7 @@
 
 #include "ir/op.h"
 #include "ir/winograd_plan.h"
+#include "passes/graph/mirrored_weight.h"
 #include "passes/manager.h"
 
 namespace fcc {
@@ -110,11 +112,12 @@ class LayoutChooser {
     if (!depthwise && !fit_groups(b, w)) return kNoValue;
     const int64_t out_per_group = w.out / w.group;
     const int64_t plain_nr = depthwise ? kBlock : panel_width(out_per_group), transformed_nr = out_per_group > kBlock && (w.group == 1 || out_per_group % 32 == 0 || out_per_group > 48) ? 32 : kBlock;
-    const bool known = g_.is_constant(w.value);  // trained weights would have to be transformed in every step
+    const bool known = g_.is_constant(w.value);
     const int64_t padded = (w.in_per_group + kBlock - 1) / kBlock * kBlock;  // as the transform needs them
-    const int64_t m = known && blocked_in && !depthwise ? winograd_tile(n, w, padded, transformed_nr) : 0, nr = m ? transformed_nr : plain_nr;
+    const bool may_pad = known || padded == w.in_per_group;                  // not in every step
+    const int64_t m = may_pad && blocked_in && !depthwise ? winograd_tile(n, w, padded, transformed_nr) : 0, nr = m ? transformed_nr : plain_nr;
     const int64_t tail = known && !depthwise && w.group == 1 ? last_panel(w.out, nr) : nr;
-    ValueId packed = kNoValue;
+    const ValueId source = w.group == 1 ? mirrored_weight(g_, w.value) : kNoValue;
     Attrs attrs = n.attrs;
     if (m) {
       if (padded != w.in_per_group) w.value = padded_inputs(b, w, padded);
@@ -122,13 +125,13 @@ class LayoutChooser {
       attrs.set("m", m);
     }
     Attrs packing{{"nr", nr}, {"group", w.group}};
+    if (source != kNoValue) packing.set("mirrored", int64_t{1});
     if (m) packing.set("m", m);
     if (tail != nr) packing.set("tail", tail);
     if (tail != nr) attrs.set("tail", tail);
-    if (m && context_.compact)
-      packed = prepared_weight(b, w, std::move(packing));
-    else
-      packed = b(m ? "PackWinogradWeight" : "PackConvWeight", {w.value}, std::move(packing));
+    const ValueId weight = source != kNoValue ? source : w.value;
+    const ValueId packed = m && known && context_.compact ? prepared_weight(b, w, std::move(packing))
+                                                          : b(m ? "PackWinogradWeight" : "PackConvWeight", {weight}, std::move(packing));
     for (const auto& [key, value] : std::initializer_list<std::pair<const char*, int64_t>>{
              {"blocked", 1}, {"blocked_in", blocked_in}, {"blocked_out", 1}, {"channels", w.in_per_group * w.group}, {"out_channels", w.out}, {"nr", nr}, {"group", w.group}})
       attrs.set(key, value);
@@ -179,7 +182,7 @@ class LayoutChooser {
     constexpr int64_t kGuessedExtent = 64;
     auto guess = [](const SymExpr& e) { return std::max<int64_t>(1, e.evaluate([](std::string_view) { return kGuessedExtent; })); };
     const WinogradShape shape{.batch = y[0].is_constant() ? std::max<int64_t>(1, y[0].constant()) : 1, .oh = guess(y[2]), .ow = guess(y[3]), .open = !type(n.out[0]).is_static(),
-                              .channels = channels, .out_channels = (out + kBlock - 1) / kBlock * kBlock, .groups = w.group, .nr = nr};
+                              .channels = channels, .out_channels = (out + kBlock - 1) / kBlock * kBlock, .groups = w.group, .nr = nr, .trained = !g_.is_constant(w.value)};
     return choose_winograd(shape, target_).m;
   }
 
@@ -287,7 +290,19 @@ class LayoutChooser {
     Attrs attrs = n.attrs;
     attrs.set("blocked", int64_t{1});
     attrs.set("blocked_in", int64_t{blocked_in});
+    if (blocked_in && winograd_gradient(n)) attrs.set("m", WinogradGradPlan::m);
     return b("ConvWeightGrad", {blocked_in ? pack(b, n.in[0]) : n.in[0], pack(b, n.in[1])}, std::move(attrs));
+  }
+
+  bool winograd_gradient(const Node& n) const {
+    static const std::vector<int64_t> ones{1, 1};
+    const std::vector<int64_t> weight = n.attrs.integers("weight");
+    const Dims& dy = type(n.in[1]).dims;
+    if (!winograd_ || weight[2] != 3 || weight[3] != 3 || n.attrs.integers("strides", ones) != ones || n.attrs.integers("dilations", ones) != ones) return false;
+    const auto whole = [](int64_t channels) { return (channels + kBlock - 1) / kBlock * kBlock; };
+    const WinogradShape shape{.batch = dy[0].is_constant() ? std::max<int64_t>(1, dy[0].constant()) : 1, .oh = dy[2].constant(), .ow = dy[3].constant(),
+                              .open = !dy[0].is_constant(), .channels = whole(weight[1]), .out_channels = whole(weight[0]), .trained = true};
+    return choose_winograd_grad(shape, target_);
   }
 
   ValueId pooling_gradient(GraphBuilder& b, const Node& n) {

@@ -72,12 +72,16 @@ static bool only_pointwise(const Graph& g, const Cluster& c) {
 
 static bool reads(const Node& n, ValueId v) { return std::find(n.in.begin(), n.in.end(), v) != n.in.end(); }
 
+// MaxPoolGrad's x and the mask of the Relu that made it are one tensor, seen alike.
+static bool shares_operands(const Node& root) { return root.op->name == "MaxPoolGrad"; }
+
 // contraction → pointwise tail: the tail runs on the accumulators, so it must keep the root's shape.
 static bool may_absorb_root(const Graph& g, const Cluster& c, ValueId v) {
   if (c.root != kNoNode || c.outputs.size() > 1 || !only_pointwise(g, c) || !same_dims(g, v, c.output)) return false;
   if (g.value(v).type.dtype != DType::f32) return false;
-  for (NodeId n : c.members)  // the epilogue must not read what the root reads: their views of it differ
-    if (reads(g.node(n), g.def(v)->in[0])) return false;
+  if (!shares_operands(*g.def(v)))
+    for (NodeId n : c.members)  // the epilogue must not read what the root reads: their views of it differ
+      if (reads(g.node(n), g.def(v)->in[0])) return false;
   // Every member between the root and the sink must keep the shape too.
   for (NodeId n : c.members)
     for (ValueId out : g.node(n).out)
@@ -200,7 +204,7 @@ static bool may_absorb_pointwise(const Graph& g, const Cluster& c, const Node& p
     if (!reduced_axes(g, u) || !is_cheap(p)) return false;
   }
   if (c.root != kNoNode) {  // epilogue operands are read once an element, without hoisting
-    if (reads(p, g.node(c.root).in[0])) return false;
+    if (!shares_operands(g.node(c.root)) && reads(p, g.node(c.root).in[0])) return false;
     return same_dims(g, v, c.output) || is_cheap(p);
   }
   // A small operand (the gate of squeeze-excite) is computed once by the kernel above, not by every task of this one.

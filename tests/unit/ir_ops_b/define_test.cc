@@ -280,6 +280,7 @@ Cases packings() {
       {"PackConvWeight", {x({40, 2, 1, 3})}, {{"nr", I{16}}, {"tail", I{24}}}},
       {"PackConvWeight", {x({12, 3, 2})}, {{"nr", I{4}}, {"group", I{2}}}},
       {"PackConvWeight", {x({20, 1, 3, 3})}, {{"nr", I{16}}, {"group", I{20}}}},
+      {"PackConvWeight", {x({3, 20, 2, 3})}, {{"nr", I{16}}, {"mirrored", I{1}}}},
       {"PackVector", {x({5})}, {{"n", I{16}}}},
       {"PackVector", {x({16})}, {{"n", I{16}}}},
   };

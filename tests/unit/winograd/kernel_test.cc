@@ -11,6 +11,8 @@
 #include <sstream>
 
 #include "backend/lower/winograd.h"
+#include "backend/lower/winograd_weight.h"
+#include "backend/lower/winograd_weight_grad.h"
 #include "ir/eval.h"
 #include "ir/loop/text.h"
 #include "ir/loop/verify.h"
@@ -187,6 +189,77 @@ TEST(Kernel, TransformsWeightsToTheSameBits) {
 TEST(Kernel, ManyChannelsMatchTheInterpreter) {
   check({.h = 30, .w = 15, .c = 256, .k = 256, .relu = true}, 8);
   check({.h = 7, .w = 7, .c = 320, .k = 288, .m = 2}, 9);
+}
+
+// Trained weights are transformed by a kernel of their own in every run.
+TEST(Kernel, TransformsOfWeightsMatchTheInterpreter) {
+  std::mt19937 engine(11);
+  auto any = [&](I low, I high) { return low + static_cast<I>(engine() % static_cast<uint32_t>(high - low + 1)); };
+  for (int i = 0; i < 8; ++i) {
+    const I k = i < 4 ? 16 * any(1, 5) : any(1, 80), c = any(1, 50), nr = 16 * any(1, 2), m = i % 2 ? 4 : 2;
+    const I mirrored = i / 2 % 2;
+    Graph g;
+    const Ints shape = mirrored ? Ints{c, k, 3, 3} : Ints{k, c, 3, 3};
+    const Tensor w = random(DType::f32, shape, static_cast<uint32_t>(i));
+    const ValueId in = g.add_input("w", w.type());
+    GraphBuilder b(g, {});
+    g.add_output("u", b("PackWinogradWeight", {in}, {{"m", m}, {"nr", nr}, {"mirrored", mirrored}}));
+    ASSERT_TRUE(b.status());
+    ASSERT_TRUE(backend::is_winograd_weight(g));
+    const auto expected = evaluate(g, std::vector<Tensor>{w});
+    ASSERT_TRUE(expected);
+    for (const Target& target : host_targets()) {
+      const loop::Kernel kernel = backend::lower_winograd_weight(g, target);
+      ASSERT_TRUE(loop::verify(kernel));
+      std::vector<Tensor> all{w, Tensor(DType::f32, expected->outputs[0].shape())};
+      run(kernel, target, all);
+      for (I e = 0; e < all[1].elements(); ++e)
+        ASSERT_NEAR(all[1].get_double(e), expected->outputs[0].get_double(e), 2e-6)
+            << "k=" << k << " c=" << c << " nr=" << nr << " m=" << m << " mirrored=" << mirrored << " element " << e;
+    }
+  }
+}
+
+// The gradient of the weight over shapes around the edges of tiles, parts of channels and groups of tiles.
+TEST(Kernel, GradientsOfWeightsMatchTheInterpreter) {
+  struct Shape {
+    I n, c, k, h, w, top, left, bottom, right;
+  };
+  std::vector<Shape> shapes{{1, 16, 16, 8, 8, 1, 1, 1, 1}, {2, 64, 48, 30, 21, 1, 1, 1, 1}, {3, 40, 20, 7, 7, 1, 1, 1, 1}};
+  std::mt19937 engine(13);
+  auto any = [&](I low, I high) { return low + static_cast<I>(engine() % static_cast<uint32_t>(high - low + 1)); };
+  for (int i = 0; i < 4; ++i)
+    shapes.push_back({any(1, 3), any(1, 70), any(1, 70), any(3, 14), any(3, 14), any(0, 2), any(0, 2), any(0, 2), any(0, 2)});
+  uint32_t seed = 40;
+  for (const Shape& s : shapes) {
+    const I oh = s.h + s.top + s.bottom - 2, ow = s.w + s.left + s.right - 2;
+    Graph g;
+    const ValueId x = g.add_input("x", {DType::f32, {s.n, (s.c + 15) / 16, s.h, s.w, 16}});
+    const ValueId dy = g.add_input("dy", {DType::f32, {s.n, (s.k + 15) / 16, oh, ow, 16}});
+    GraphBuilder b(g, {});
+    g.add_output("dw", b("ConvWeightGrad", {x, dy},
+                         {{"weight", Ints{s.k, s.c, 3, 3}}, {"pads", Dims{s.top, s.left}}, {"blocked", I{1}}, {"blocked_in", I{1}}, {"m", I{4}}}));
+    ASSERT_TRUE(b.status()) << b.status().error().text();
+    ASSERT_TRUE(backend::is_winograd_weight_grad(g));
+    std::vector<Tensor> args;
+    for (ValueId v : g.inputs()) args.push_back(random(DType::f32, g.value(v).type.extents(), ++seed));
+    const auto expected = evaluate(g, args);
+    ASSERT_TRUE(expected);
+    const Tensor& dw = expected->outputs[0];
+    double largest = 0;
+    for (I i = 0; i < dw.elements(); ++i) largest = std::max(largest, std::fabs(dw.get_double(i)));
+    const double allowed = (8 + 4 * std::sqrt(static_cast<double>(s.n * oh * ow))) * 0x1p-24 * largest;
+    for (const Target& target : host_targets()) {
+      const loop::Kernel kernel = backend::lower_winograd_weight_grad(g, target);
+      ASSERT_TRUE(loop::verify(kernel));
+      std::vector<Tensor> all = args;
+      all.emplace_back(DType::f32, dw.shape());
+      run(kernel, target, all);
+      for (I i = 0; i < dw.elements(); ++i)
+        ASSERT_NEAR(all[2].get_double(i), dw.get_double(i), allowed)
+            << s.n << " " << s.c << " " << s.k << " " << s.h << "x" << s.w << " element " << i << " " << kernel.note;
+    }
+  }
 }
 
 std::string assembly_of(const loop::Kernel& k, const Target& t) {

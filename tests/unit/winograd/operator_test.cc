@@ -62,6 +62,35 @@ double relative(const Tensor& a, const Tensor& b) {
   return worst / largest;
 }
 
+// w[C,K,3,3] as the weight [K,C,3,3] of the gradient of the convolution's input.
+Tensor mirrored(const Tensor& w) {
+  const std::vector<I>& s = w.shape();
+  Tensor to(DType::f32, {s[1], s[0], s[2], s[3]});
+  const I taps = s[2] * s[3];
+  for (I c = 0; c < s[0]; ++c)
+    for (I k = 0; k < s[1]; ++k)
+      for (I t = 0; t < taps; ++t)
+        to.set_double((k * s[0] + c) * taps + t, w.get_double((c * s[1] + k) * taps + taps - 1 - t));
+  return to;
+}
+
+TEST(Winograd, PacksMirroredWeightsWithoutACopy) {
+  const Tensor w = random_tensor(5, DType::f32, {24, 40, 3, 3}), flat = random_tensor(6, DType::f32, {24, 40, 1, 1});
+  for (const auto& [weight, pack] :
+       std::vector<std::pair<Tensor, Case>>{{w, {"PackWinogradWeight", {w}, {{"m", I{4}}, {"nr", I{32}}}}},
+                                            {w, {"PackWinogradWeight", {w}, {{"m", I{2}}, {"nr", I{16}}}}},
+                                            {w, {"PackConvWeight", {w}, {{"nr", I{32}}}}},
+                                            {flat, {"PackConvWeight", {flat}, {{"nr", I{16}}}}}}) {
+    Case direct = pack, plain = pack;
+    direct.attrs.set("mirrored", I{1});
+    plain.in = {mirrored(weight)};
+    EXPECT_EQ(run(direct).to_doubles(), run(plain).to_doubles()) << text(pack);
+    const auto defined = run_define(direct, Mode::fixed);
+    ASSERT_TRUE(defined) << defined.error().text();
+    EXPECT_LE(relative(defined->out[0], run(plain)), 1e-6) << text(pack);
+  }
+}
+
 TEST(Winograd, MeansThePlainConvolution) {
   struct Layer {
     I channels, out_channels, group, nr, m;
