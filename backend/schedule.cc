@@ -295,7 +295,7 @@ class Scheduler {
         const auto result = static_cast<size_t>(g_.value(updates_[u].next).result);
         const bool same = g_.value(n.in[k]).type == g_.value(n.out[result]).type;
         const bool taken = std::any_of(pairs.begin(), pairs.end(), [&](const auto& p) { return p.second == result; });
-        if (!same || taken || !may_update_in_place(*n.body)) return false;
+        if (!same || taken || !may_update_in_place(*n.body, k)) return false;
         pairs.emplace_back(k, result);
       }
     }

@@ -28,12 +28,12 @@ struct Shape {
 
 class MatMulNest {
  public:
-  MatMulNest(const Graph& body, NodeId root, const Target& target)
+  MatMulNest(const Graph& body, NodeId root, const Target& target, const InPlace& in_place)
       : target_(target), source_(body), root_(body.node(root)), raw_(epilogue_of(body, root)), shape_(shape_of()) {
     groups_ = epilogue_groups();
     graph_ = collapse(raw_, groups_);
     acc_ = graph_.inputs().back();
-    body_.emplace(graph_, kernel_, acc_);
+    body_.emplace(graph_, kernel_, acc_, in_place);
     acc_var_ = kernel_.add_var("acc", DType::f32);
     row_ = kernel_.add_var("r");
     block_ = kernel_.add_var("j");
@@ -297,6 +297,8 @@ class MatMulNest {
 
 }  // namespace
 
-loop::Kernel lower_matmul_packed(const Graph& body, NodeId root, const Target& target) { return MatMulNest(body, root, target).run(); }
+loop::Kernel lower_matmul_packed(const Graph& body, NodeId root, const Target& target, const InPlace& in_place) {
+  return MatMulNest(body, root, target, in_place).run();
+}
 
 }  // namespace fcc::backend

@@ -1,5 +1,7 @@
 #include "backend/lower/lower.h"
 
+#include <algorithm>
+
 #include "backend/lower/attention.h"
 #include "backend/lower/collapse.h"
 #include "backend/lower/concat.h"
@@ -12,6 +14,7 @@
 #include "backend/lower/generic.h"
 #include "backend/lower/max_pool_grad.h"
 #include "backend/lower/recurrent.h"
+#include "backend/lower/transpose.h"
 #include "backend/lower/winograd.h"
 #include "backend/lower/winograd_weight.h"
 #include "backend/lower/winograd_weight_grad.h"
@@ -19,7 +22,17 @@
 
 namespace fcc::backend {
 
-bool may_update_in_place(const Graph& body) { return is_pointwise(body); }
+static bool is_matmul(const Graph& body, NodeId root) {
+  return root != kNoNode && body.node(root).op->name == "MatMulPacked" && body.value(body.node(root).out[0]).type.dtype == DType::f32;
+}
+
+bool may_update_in_place(const Graph& body, size_t input) {
+  if (is_pointwise(body)) return true;
+  const NodeId root = find_root(body);
+  if (!is_matmul(body, root)) return false;
+  const std::vector<ValueId>& operands = body.node(root).in;
+  return std::find(operands.begin(), operands.end(), body.inputs()[input]) == operands.end();
+}
 
 // Blocks from image to image of a body's input, or 0.
 static int64_t blocks_of(const Graph& body, ValueId v, std::span<const int64_t> image_blocks) {
@@ -29,10 +42,9 @@ static int64_t blocks_of(const Graph& body, ValueId v, std::span<const int64_t> 
 }
 
 static loop::Kernel choose(const Graph& body, const Target& target, std::span<const int64_t> image_blocks, const InPlace& in_place) {
-  if (!in_place.empty()) return lower_generic(body, target, in_place);
   const NodeId root = find_root(body);
-  if (root != kNoNode && body.node(root).op->name == "MatMulPacked" && body.value(body.node(root).out[0]).type.dtype == DType::f32)
-    return lower_matmul_packed(body, root, target);
+  if (is_matmul(body, root)) return lower_matmul_packed(body, root, target, in_place);
+  if (!in_place.empty()) return lower_generic(body, target, in_place);
   if (root != kNoNode && is_winograd(body, root)) return lower_winograd(body, root, target);
   if (root != kNoNode && is_expansion(body)) return lower_expansion(body, target, blocks_of(body, body.node(root).in[0], image_blocks));
   if (root != kNoNode && is_direct_convolution(body, root)) return lower_convolution(body, root, target, blocks_of(body, body.node(root).in[0], image_blocks));
@@ -45,6 +57,7 @@ static loop::Kernel choose(const Graph& body, const Target& target, std::span<co
   if (is_winograd_weight_grad(body)) return lower_winograd_weight_grad(body, target);
   if (is_conv_weight_grad(body)) return lower_conv_weight_grad(body, target);
   if (is_winograd_weight(body)) return lower_winograd_weight(body, target);
+  if (is_matrix_transpose(body)) return lower_matrix_transpose(body, target);
   if (is_concat(body)) return lower_concat(body);
   return lower_generic(body, target);
 }

@@ -13,7 +13,7 @@ namespace fcc::backend {
 // of 16 channels.
 Result<loop::Kernel> lower_kernel(const Graph& graph, const Node& node, const Target& target, std::span<const int64_t> image_blocks = {},
                                   const InPlace& in_place = {});
-// Can outputs of such a kernel be written over inputs of the same shape? Each element is read where it is written.
-bool may_update_in_place(const Graph& body);
+// Can an output of such a kernel be written over that input, of the same shape? Each element is read where it is written.
+bool may_update_in_place(const Graph& body, size_t input);
 
 }  // namespace fcc::backend

@@ -141,7 +141,8 @@ ValueId gather_of_transpose(Graph& g, const Node& n) {
 }
 
 // transpose(MatMul(a, b)) → MatMul(transpose(b), transpose(a)) for matrices, where a transposition then meets a constant
-// or another transposition: (w @ x.t()).t() is x @ w.t()
+// or another transposition: (w @ x.t()).t() is x @ w.t(). Also (x.t() @ y).t() → y.t() @ x, one transposition less: the
+// gradient of a weight that the model transposes before it multiplies, in the order in which it is stored.
 ValueId transpose_product(Graph& g, const Node& n) {
   const Node* def = g.def(n.in[0]);
   if (!def || def->op->name != "MatMul" || g.use_count(n.in[0]) != 1 || n.attrs.integers("perm") != std::vector<int64_t>{1, 0}) return kNoValue;
@@ -150,7 +151,9 @@ ValueId transpose_product(Graph& g, const Node& n) {
     const Dims& dims = g.value(v).type.dims;  // the transpose of a vector is a view
     return g.is_constant(v) || (g.def(v) && g.def(v)->op->name == "Transpose") || std::any_of(dims.begin(), dims.end(), [](const SymExpr& d) { return d.is(1); });
   };
-  if (g.value(product.in[0]).type.rank() != 2 || g.value(product.in[1]).type.rank() != 2 || !vanishes(product.in[0]) || !vanishes(product.in[1])) return kNoValue;
+  if (g.value(product.in[0]).type.rank() != 2 || g.value(product.in[1]).type.rank() != 2 || !vanishes(product.in[0])) return kNoValue;
+  const bool first_is_transposed = g.def(product.in[0]) && g.def(product.in[0])->op->name == "Transpose";
+  if (!vanishes(product.in[1]) && !first_is_transposed) return kNoValue;
   GraphBuilder b(g, product.loc);
   const auto transposed = [&](ValueId v) {
     const Node* t = g.def(v);

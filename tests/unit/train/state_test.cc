@@ -88,6 +88,37 @@ TEST(State, IsUpdatedInPlace) {
   for (int64_t n : {1, 5, 40}) c.step({ramp({n})});
 }
 
+// The update of a weight in the epilogue of the product that makes its gradient.
+TEST(State, IsUpdatedInAProduct) {
+  Compiled c(R"(graph "g" {
+  input x : f32[16,20]
+  input d : f32[16,33]
+  state w : f32[20,33]
+  t = Transpose(x) {perm=[1,0]} : f32[20,16]
+  g = MatMul(t, d) : f32[20,33]
+  next = Sub(w, g) : f32[20,33]
+  y = MatMul(x, w) : f32[16,33]
+  output y = y
+  update w = next
+})");
+  EXPECT_EQ(c.steps, 5);  // a transposition, two packings, two products; no copy
+  for (int k = 0; k < 3; ++k) c.step({ramp({16, 20}, -0.5), ramp({16, 33}, -0.75)});
+}
+
+// The product reads whole rows of the state that it would overwrite.
+TEST(State, IsNotUpdatedInAProductThatReadsIt) {
+  Compiled c(R"(graph "g" {
+  input d : f32[20,20]
+  state w : f32[20,20]
+  g = MatMul(w, d) : f32[20,20]
+  h = Add(g, d) : f32[20,20]
+  next = Sub(h, w) : f32[20,20]
+  update w = next
+  output s = d
+})");
+  for (int k = 0; k < 3; ++k) c.step({ramp({20, 20}, -0.5)});
+}
+
 // The old value is an output: it is copied before the update comes.
 TEST(State, OldValueIsReadFirst) {
   Compiled c(R"(graph "g" {
