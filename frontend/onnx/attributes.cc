@@ -70,6 +70,17 @@ static Status fit(const AttrSpec& spec, AttrValue& value, const std::string& wha
     value = static_cast<double>(std::get<int64_t>(value));
     return {};
   }
+  if (spec.type == AttrType::dims && (have == AttrType::strings || have == AttrType::integers)) {
+    Dims dims;
+    if (const auto* numbers = std::get_if<std::vector<int64_t>>(&value)) dims.assign(numbers->begin(), numbers->end());
+    if (const auto* texts = std::get_if<std::vector<std::string>>(&value))
+      for (const std::string& text : *texts) {
+        FCC_TRY(SymExpr e, SymExpr::parse(text));
+        dims.push_back(std::move(e));
+      }
+    value = std::move(dims);
+    return {};
+  }
   // An empty list has no elements to tell its type by.
   if (spec.type == AttrType::integers && have == AttrType::numbers && std::get<std::vector<double>>(value).empty()) {
     value = std::vector<int64_t>{};

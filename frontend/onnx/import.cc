@@ -9,6 +9,7 @@
 #include "frontend/digest.h"
 #include "frontend/onnx/importer.h"
 #include "frontend/onnx/operators.h"
+#include "frontend/onnx/training_info.h"
 #include "frontend/onnx/wire.h"
 
 namespace fcc {
@@ -39,9 +40,11 @@ struct Loaded {
   onnx::ModelProto model;
   ModelFacts facts;
   FunctionTable functions;
+  TrainingBindings training;
 };
 
-Result<std::unique_ptr<Loaded>> load(std::span<const std::byte> bytes, std::string_view file) {
+Result<std::unique_ptr<Loaded>> load(std::span<const std::byte> bytes, std::string_view file,
+                                     OwnTraining training = OwnTraining::ignored) {
   if (bytes.empty())
     return fail(Diagnostic{.what = quoted(file) + " is empty",
                            .where = std::string(file),
@@ -59,6 +62,11 @@ Result<std::unique_ptr<Loaded>> load(std::span<const std::byte> bytes, std::stri
   Result<ModelFacts> facts = check_header(out->model);
   if (!facts) return not_a_model(bytes, file, std::move(facts).error());
   out->facts = *std::move(facts);
+  if (training != OwnTraining::ignored && has_training_info(out->model)) {
+    Result<TrainingBindings> joined = join_training(out->model, training);
+    if (!joined) return at_file(std::move(joined).error(), file);
+    out->training = *std::move(joined);
+  }
   Result<FunctionTable> functions = FunctionTable::build(out->model, out->facts.opset);
   if (!functions) return at_file(std::move(functions).error(), file);
   out->functions = *std::move(functions);
@@ -69,6 +77,9 @@ void describe_model(const Loaded& l, Import& out) {
   out.ir_version = l.facts.ir_version;
   out.opset = l.facts.opset;
   out.notes = l.facts.notes;
+  out.has_training = has_training_info(l.model);
+  out.model_outputs = l.training.model_outputs;
+  out.slots = l.training.slots;
   out.producer = l.model.producer_name() + (l.model.producer_version().empty() ? "" : " " + l.model.producer_version());
   for (const auto& kv : l.model.metadata_props()) out.metadata[kv.key()] = kv.value();
 }
@@ -83,7 +94,7 @@ Result<Import> import_loaded(Loaded& l, const std::string& base_dir, const Impor
   ExternalFiles files(base_dir);
   Import out;
   describe_model(l, out);
-  Importer importer(l.model, l.functions, l.facts, files, file);
+  Importer importer(l.model, l.functions, l.facts, l.training, files, file);
   if (Status s = importer.run(options, out); !s) return at_file(std::move(s).error(), file);
   return out;
 }
@@ -93,7 +104,7 @@ Result<Import> import_loaded(Loaded& l, const std::string& base_dir, const Impor
 Result<Import> import_bytes(std::span<const std::byte> model, const std::string& base_dir, const ImportOptions& options,
                             std::string_view file) {
   const std::string shown = printable(file);
-  FCC_TRY(const std::unique_ptr<Loaded> loaded, load(model, shown));
+  FCC_TRY(const std::unique_ptr<Loaded> loaded, load(model, shown, options.training));
   FCC_TRY(Import out, import_loaded(*loaded, base_dir, options, shown));
   out.sha256 = sha256_hex(model);
   return out;
@@ -102,7 +113,7 @@ Result<Import> import_bytes(std::span<const std::byte> model, const std::string&
 Result<Import> import_file(const std::string& path, const ImportOptions& options) {
   FCC_TRY(FileBytes bytes, read_whole_file(path, kMaxModelBytes));
   const std::string shown = printable(base_name(path));
-  FCC_TRY(const std::unique_ptr<Loaded> loaded, load(bytes.span(), shown));
+  FCC_TRY(const std::unique_ptr<Loaded> loaded, load(bytes.span(), shown, options.training));
   std::string sha256 = sha256_hex(bytes.span());
   bytes = {};  // the weights are in the parsed model now; do not keep them twice
   FCC_TRY(Import out, import_loaded(*loaded, directory_of(path), options, shown));

@@ -26,11 +26,19 @@ struct DimBounds {
 // Equal extents become the same dimension; 0 and 1 stay.
 enum class OpenExtents : uint8_t { none, first /* of each input: the batch */, all };
 
+// What becomes of a training step that the model brings (ModelProto.training_info).
+enum class OwnTraining : uint8_t {
+  ignored,
+  states,  // the model's graph; what a step updates are states
+  step     // the whole step: the model's graph and the algorithm's, with updates
+};
+
 struct ImportOptions {
-  std::vector<std::string> dims;          // "N=64" fixes an open dimension, "N=1..64" bounds it
+  std::vector<std::string> dims;  // "N=64" fixes an open dimension, "N=1..64" bounds it
   OpenExtents open_extents = OpenExtents::none;
   bool initializers_stay_inputs = false;  // an initializer that is listed as an input too: input instead of constant
   bool weights_stay = false;              // nothing is computed from initializers of float vectors: training moves them
+  OwnTraining training = OwnTraining::ignored;
 };
 
 struct Import {
@@ -44,6 +52,9 @@ struct Import {
   // values (training may move them apart) that share their bytes.
   std::vector<std::pair<std::string, ValueId>> initializers;
   std::vector<std::string> notes;  // accepted, but worth a line
+  bool has_training = false;       // the file brings a training step
+  int64_t model_outputs = 0;       // of the outputs, with OwnTraining::step: the first so many are the model's
+  std::vector<std::string> slots;  // states that the training step brings, by name: what an optimizer keeps
 };
 
 Result<Import> import_file(const std::string& path, const ImportOptions& options = {});

@@ -14,8 +14,13 @@ using onnx::AttributeProto;
 using onnx::NodeProto;
 
 Importer::Importer(onnx::ModelProto& model, const FunctionTable& functions, const ModelFacts& facts,
-                   ExternalFiles& files, std::string file)
-    : model_(model), functions_(functions), facts_(facts), tensors_(files), file_(std::move(file)) {}
+                   const TrainingBindings& training, ExternalFiles& files, std::string file)
+    : model_(model),
+      functions_(functions),
+      facts_(facts),
+      training_(training),
+      tensors_(files),
+      file_(std::move(file)) {}
 
 Status Importer::run(const ImportOptions& options, Import& out) {
   graph_ = &out.graph;
@@ -25,6 +30,7 @@ Status Importer::run(const ImportOptions& options, Import& out) {
   FCC_CHECKED(import_interface(options, out));
   run_frames();
   import_outputs();
+  import_updates(options.training);
   if (Status s = tensors_.finish(); !s) fault(std::move(s).error());
   if (Status s = dims_.check_settings(); !s) fault(std::move(s).error());
   out.bounds = dims_.bounds();
@@ -130,6 +136,21 @@ Tensor Importer::shared(Tensor t) {
   return t;
 }
 
+// A constant; a state when the model's own training moves it. The rate of an optimizer is the state that programs set,
+// f64 as they expect it.
+ValueId Importer::add_initializer(const std::string& name, Tensor data) {
+  if (training_.states.contains(name)) return graph_->add_state(name, data.type(), data);
+  if (!training_.rates.contains(name)) return graph_->add_constant(name, std::move(data));
+  const DType type = data.dtype();
+  const auto rates = std::count_if(graph_->states().begin(), graph_->states().end(),
+                                   [&](ValueId v) { return graph_->value(v).name.starts_with("hyper/lr"); });
+  const ValueId rate = graph_->add_state(rates == 0 ? "hyper/lr" : fmt::format("hyper/lr.{}", rates), {DType::f64, {}},
+                                         Tensor::scalar(DType::f64, data.get_double(0)));
+  if (type == DType::f64) return rate;
+  GraphBuilder b(*graph_, {"rate", -1, 0});
+  return b("Cast", {rate}, {{"to", type}});
+}
+
 void Importer::bind_initializer(Frame& frame, std::string_view name, int32_t onnx_type, Result<Tensor> data,
                                 Import* out) {
   if (frame.names.contains(name)) return;  // an input that stays one
@@ -143,7 +164,7 @@ void Importer::bind_initializer(Frame& frame, std::string_view name, int32_t onn
     }
     return;
   }
-  const ValueId v = graph_->add_constant(frame.prefix + std::string(name), shared(*std::move(data)));
+  const ValueId v = add_initializer(frame.prefix + std::string(name), shared(*std::move(data)));
   frame.names[name] = v;
   if (out) out->initializers.emplace_back(name, v);
 }
@@ -181,6 +202,23 @@ void Importer::import_outputs() {
                                  onnx_dtype_name(declared), onnx_dtype_name(onnx_number(computed))),
              .hint = "correct the declared type, or add a Cast"});
     graph_->add_output(o.name(), v);
+  }
+}
+
+void Importer::import_updates(OwnTraining how) {
+  if (how != OwnTraining::step) return;
+  for (const auto& [state, next] : training_.updates) {
+    const std::optional<ValueId> s = lookup(state), n = lookup(next);
+    if (!s || *s < 0 || (n && *n < 0)) continue;  // refused already
+    if (!n) {
+      fault({.what = fmt::format("the training updates {} by {}, which nothing makes", quoted(state), quoted(next)),
+             .hint = "update_binding names a result of the algorithm"});
+    } else if (graph_->value(*n).type != graph_->value(*s).type) {
+      fault({.what = fmt::format("the training updates {} of type {} by {} of type {}", quoted(state),
+                                 graph_->value(*s).type.text(), quoted(next), graph_->value(*n).type.text())});
+    } else {
+      graph_->updates.emplace_back(*s, *n);
+    }
   }
 }
 
@@ -316,10 +354,15 @@ bool Importer::resolve_operands(const NodeProto& node, std::vector<ValueId>& in)
   return usable;
 }
 
+// An operator of fcc in a file that fcc has written; its function is for other tools.
+static bool is_own(const NodeProto& node) {
+  return node.domain() == kFccDomain && registry().find(fcc_operator(node.op_type())) != nullptr;
+}
+
 void Importer::step(const NodeProto& node) {
   std::vector<ValueId> in;
   if (!resolve_operands(node, in)) return mark_faulty(node);
-  if (const Function* f = functions_.find(node)) return call(*f, node, in);
+  if (const Function* f = functions_.find(node); f && !is_own(node)) return call(*f, node, in);
   if (domain_of(node.domain()).empty() && node.op_type() == "Constant") return import_constant(node);
   if (domain_of(node.domain()).empty() && node.op_type() == "If") return import_if(node, in.empty() ? kNoValue : in[0]);
   const bool gradient = node.domain() == kTrainingDomain && node.op_type() == "Gradient";
@@ -386,7 +429,7 @@ static void name_operands(const Graph& g, const NodeForm& n, Diagnostic& d) {
 
 Status Importer::import_node(const NodeProto& node, std::vector<ValueId> in) {
   NodeForm n{*graph_,
-             full_op_name(node.domain(), node.op_type()),
+             is_own(node) ? std::string(fcc_operator(node.op_type())) : full_op_name(node.domain(), node.op_type()),
              frame().opset,
              std::move(in),
              {node.output().begin(), node.output().end()},
@@ -404,7 +447,8 @@ Status Importer::import_node(const NodeProto& node, std::vector<ValueId> in) {
     name_operands(*graph_, n, d);
     return std::unexpected(std::move(d));
   };
-  if (Status s = upgrades().run(n); !s) return refuse(std::move(s).error());
+  if (!is_own(node))
+    if (Status s = upgrades().run(n); !s) return refuse(std::move(s).error());
   if (n.results.empty()) {
     const OpDef* def = registry().find(n.op);
     FCC_CHECK(def, "{} has passed the check for unsupported operators", n.op);

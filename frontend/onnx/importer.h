@@ -2,8 +2,8 @@
 // ModelProto -> Graph, node by node. Model-local functions and branches with a known condition are inlined as they
 // are met: a stack of frames, each a list of nodes with the names it can see. Private to frontend/onnx.
 #include <deque>
-#include <set>
 #include <memory>
+#include <set>
 #include <unordered_map>
 
 #include "frontend/onnx/dims.h"
@@ -11,6 +11,7 @@
 #include "frontend/onnx/functions.h"
 #include "frontend/onnx/model_check.h"
 #include "frontend/onnx/tensor_proto.h"
+#include "frontend/onnx/training_info.h"
 #include "frontend/onnx/upgrade/upgrade.h"
 #include "frontend/onnx/walk.h"
 
@@ -19,8 +20,8 @@ namespace fcc {
 class Importer {
  public:
   // The model must have passed check_header and check_structure. Large initializers give up their bytes.
-  Importer(onnx::ModelProto& model, const FunctionTable& functions, const ModelFacts& facts, ExternalFiles& files,
-           std::string file);
+  Importer(onnx::ModelProto& model, const FunctionTable& functions, const ModelFacts& facts,
+           const TrainingBindings& training, ExternalFiles& files, std::string file);
   // Everything but sha256. Collects faults instead of stopping at the first.
   Status run(const ImportOptions& options, Import& out);
   const OpenDims& open_dims() const { return dims_; }
@@ -49,6 +50,8 @@ class Importer {
   void bind_initializer(Frame& frame, std::string_view name, int32_t onnx_type, Result<Tensor> data, Import* out);
   Tensor shared(Tensor t);
   void import_outputs();
+  ValueId add_initializer(const std::string& name, Tensor data);
+  void import_updates(OwnTraining);
 
   void run_frames();
   void step(const onnx::NodeProto& node);
@@ -72,13 +75,14 @@ class Importer {
   onnx::ModelProto& model_;
   const FunctionTable& functions_;
   const ModelFacts& facts_;
+  const TrainingBindings& training_;
   TensorReader tensors_;
   std::string file_;
   OpenDims dims_;
   Graph* graph_ = nullptr;
   Faults faults_;
   std::deque<Frame> frames_;
-  int outer_ = -1;  // index of the top-level node being imported
+  int outer_ = -1;             // index of the top-level node being imported
   std::set<ValueId> weights_;  // initializers from which nothing is folded
   std::vector<Diagnostic> unusable_;
   std::unordered_map<size_t, std::vector<Tensor>> storage_;  // by hash of the bytes

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "frontend/onnx/training_info.h"
 #include "frontend/onnx/walk.h"
 
 namespace fcc {
@@ -62,7 +63,8 @@ Result<ModelFacts> check_header(const onnx::ModelProto& model) {
     facts.opset = kNewestOpset;  // every node belongs to another domain
   }
   if (model.training_info_size() > 0)
-    facts.notes.push_back("training_info is ignored; fcc makes its own training step");
+    facts.notes.push_back(has_training_info(model) ? "the file brings a training step of its own: fcc train compiles it"
+                                                   : "training_info without an algorithm is ignored");
   return facts;
 }
 

@@ -53,6 +53,7 @@ Refusal refuse_domain(std::string_view domain) {
 
 std::optional<Refusal> refusal(std::string_view domain, std::string_view op, int64_t opset) {
   if (domain == kTrainingDomain && op == "Gradient") return std::nullopt;
+  if (domain == kFccDomain && registry().find(fcc_operator(op))) return std::nullopt;
   if (!domain_of(domain).empty() && upgrades().knows(full_op_name(domain, op))) return std::nullopt;
   if (!domain_of(domain).empty()) return refuse_domain(domain);
   const OnnxOp* known = find_onnx_op(op);

@@ -28,6 +28,13 @@ inline std::string_view domain_of(std::string_view d) {
   return d == "ai.onnx" ? std::string_view() : d;
 }
 inline constexpr std::string_view kTrainingDomain = "ai.onnx.preview.training";
+// Operators of fcc's own in files that fcc has written.
+inline constexpr std::string_view kFccDomain = "fcc";
+inline constexpr std::string_view kFunctionMark =
+    "__";  // ConvWeightGrad__3: a function that says it in ONNX's operators
+inline std::string_view fcc_operator(std::string_view op_type) {
+  return op_type.substr(0, op_type.find(kFunctionMark));
+}
 // "Relu", "com.microsoft.FusedMatMul"
 inline std::string full_op_name(std::string_view domain, std::string_view op) {
   return domain_of(domain).empty() ? std::string(op) : std::string(domain) + "." + std::string(op);

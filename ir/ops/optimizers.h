@@ -70,6 +70,8 @@ struct OptimizerSpec {
 };
 
 std::span<const OptimizerSpec> optimizers();
+// What an Optimize node computes of an element: the next parameter and slots from its operands' elements.
+std::vector<loop::Expr> optimize_formula(const Attrs& optimize, std::span<const loop::Expr> operands);
 // Null when there is none of that name.
 const OptimizerSpec* find_optimizer(std::string_view name);
 

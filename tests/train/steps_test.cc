@@ -73,7 +73,7 @@ class Library {
     static int count = 0;
     path = std::filesystem::temp_directory_path() /
            ("fcc_train_" + std::to_string(getpid()) + "_" + std::to_string(count++) + ".so");
-    const auto made = train_file(std::string(FCC_SOURCE_DIR "/tests/train/") + name + ".onnx", path, options, "", {});
+    const auto made = train_file(std::string(FCC_SOURCE_DIR "/tests/train/") + name + ".onnx", path, options, {}, {});
     EXPECT_TRUE(made) << made.error().text();
     if (made) report = *made;
   }

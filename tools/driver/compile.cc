@@ -89,8 +89,9 @@ backend::SymbolBounds bounds_of(const Import& import) {
   return bounds;
 }
 
-Result<Import> import_model(const std::string& model, const CompileOptions& options, bool weights_stay) {
+Result<Import> import_model(const std::string& model, const CompileOptions& options, bool weights_stay, OwnTraining training) {
   ImportOptions o;
+  o.training = training;
   o.weights_stay = weights_stay;
   o.dims = options.dims;
   return import_file(model, o);

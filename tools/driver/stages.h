@@ -29,7 +29,8 @@ class Dumper {
 };
 
 Result<std::vector<Target>> targets_of(const CompileOptions&);
-Result<Import> import_model(const std::string& model, const CompileOptions&, bool weights_stay = false);
+Result<Import> import_model(const std::string& model, const CompileOptions&, bool weights_stay = false,
+                            OwnTraining = OwnTraining::ignored);
 // The whole pipeline over a graph, or the passes of these names.
 Result<Graph> optimize(Graph, const Target&, const CompileOptions&, CompileReport&, Dumper&,
                        std::vector<PassContext::Prepared>* prepared = nullptr);

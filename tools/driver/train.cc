@@ -1,11 +1,14 @@
 #include "tools/driver/train.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "backend/memory_plan.h"
+#include "frontend/onnx/emit.h"
 #include "ir/text.h"
+#include "passes/train/own_step.h"
 #include "tools/driver/model_info.h"
 #include "tools/driver/onnx_skeleton.h"
 #include "tools/driver/stages.h"
@@ -34,7 +37,45 @@ Result<Training> training_of(const Import& import, TrainOptions options, const C
   return build_training(import.graph, import.initializers, options, early_passes(compile, report, target));
 }
 
-Json training_json(const Training& t, const TrainOptions& options, const std::string& schedule) {
+// The graphs of a step that the file brings.
+Result<Training> own_training_of(const std::string& model, const Import& import, const TrainOptions& options,
+                                 const CompileOptions& compile) {
+  FCC_TRY(Import joined, import_model(model, compile, false, OwnTraining::step));
+  return build_own_training(
+      {import.graph, std::move(joined.graph), static_cast<size_t>(joined.model_outputs), joined.slots}, options);
+}
+
+const Graph& entry_named(const Training& t, std::string_view name) {
+  return std::find_if(t.entries.begin(), t.entries.end(), [&](const TrainingEntry& e) { return e.name == name; })
+      ->graph;
+}
+
+Status write_step(const Training& training, const std::string& path, CompileReport& report) {
+  std::vector<EmittedState> states;
+  for (const TrainingState& s : training.states) {
+    const bool of_model = s.role == StateRole::parameter || s.role == StateRole::buffer;
+    states.push_back({s.name, s.initial.raw() ? s.initial : Tensor(s.type.dtype, s.type.extents()), of_model});
+  }
+  FCC_TRY(const EmittedModel made,
+          emit_training_model(entry_named(training, "infer"), entry_named(training, "train_step"), states));
+  const std::string beside = fmt::format("{}.{}.tmp", path, ::getpid());
+  std::ofstream out(beside, std::ios::binary);
+  out << made.bytes;
+  out.close();
+  std::error_code failed;
+  if (out) std::filesystem::rename(beside, path, failed);
+  if (!out || failed) {
+    std::filesystem::remove(beside, failed);
+    return fail(path + " cannot be written");
+  }
+  if (!made.foreign.empty())
+    report.notes.push_back(
+        fmt::format("{}: ONNX has no operator for {}; they are in the domain \"fcc\", which fcc alone reads", path,
+                    fmt::join(made.foreign, ", ")));
+  return {};
+}
+
+Json training_json(const Training& t, const TrainOptions& options, const std::string& schedule, bool own_step) {
   Json groups = Json::array(), parameters = Json::array(), targets = Json::array();
   for (const ParameterGroup& g : t.groups)
     groups.push_back({{"lr", g.lr}, {"factor", g.factor}, {"state", g.state}, {"match", g.match}});
@@ -50,7 +91,7 @@ Json training_json(const Training& t, const TrainOptions& options, const std::st
     targets.push_back({{"input", x.input}, {"output", x.output}, {"loss", x.loss}});
     if (x.classes > 0) targets.back()["classes"] = x.classes;
   }
-  Json j = {{"loss", options.loss}, {"optimizer", t.optimizer}};
+  Json j = {{"loss", own_step ? "of the model" : options.loss}, {"optimizer", t.optimizer}};
   if (!schedule.empty()) j["schedule"] = schedule;
   j["groups"] = groups;
   j["parameters"] = parameters;
@@ -148,15 +189,23 @@ Result<TrainingCheck> check_train_file(const std::string& model, const TrainOpti
   return check_training(import.graph, import.initializers, train, early_passes(compile, report, targets[0]));
 }
 
+Result<bool> brings_training(const std::string& model, const CompileOptions& compile) {
+  FCC_TRY(Import import, import_model(model, compile, true));
+  return import.has_training;
+}
+
 Result<TrainReport> train_file(const std::string& model, const std::string& output, const TrainOptions& options,
-                               const std::string& schedule, const CompileOptions& compile) {
+                               const TrainFiles& files, const CompileOptions& compile, bool own_step) {
   TrainReport report;
   const auto start = Clock::now();
-  FCC_TRY(Import import, import_model(model, compile, true));
+  FCC_TRY(Import import,
+          import_model(model, compile, !own_step, own_step ? OwnTraining::states : OwnTraining::ignored));
   FCC_TRY(std::vector<Target> targets, targets_of(compile));
   report.compile.stages.push_back({"import", seconds_since(start)});
   report.compile.notes = import.notes;
-  FCC_TRY(Training training, training_of(import, options, compile, report.compile, targets[0]));
+  FCC_TRY(Training training, own_step ? own_training_of(model, import, options, compile)
+                                      : training_of(import, options, compile, report.compile, targets[0]));
+  if (!files.emit_onnx.empty()) FCC_CHECKED(write_step(training, files.emit_onnx, report.compile));
   report.compile.notes.insert(report.compile.notes.end(), training.notes.begin(), training.notes.end());
   report.optimizer = training.optimizer;
   for (const TrainingState& s : training.states) {
@@ -169,7 +218,7 @@ Result<TrainReport> train_file(const std::string& model, const std::string& outp
   FCC_CHECKED(lower_entries(training, import, targets, compile, image, report));
   image.producer = "fcc " FCC_VERSION;
   image.source_hash = import.sha256;
-  image.info_json = model_info_json(image, import, training_json(training, options, schedule).dump());
+  image.info_json = model_info_json(image, import, training_json(training, options, files.schedule, own_step).dump());
   FCC_CHECKED(keep_source(model, import, training, options.f64, image, report));
   FCC_CHECKED(write_image(image, output, compile, report.compile));
   report.states = std::move(training.states);

@@ -16,9 +16,17 @@ struct TrainReport {
   std::vector<TrainingState> states;
 };
 
-// schedule: text for the runtime, stored as it is.
+// What else comes of a training library.
+struct TrainFiles {
+  std::string schedule;   // text for the runtime, stored as it is
+  std::string emit_onnx;  // a file to write: the model with its step as ONNX's training_info
+};
+
+// own_step: a step that the file brings (training_info) is taken instead of making one by the options.
 Result<TrainReport> train_file(const std::string& model, const std::string& output, const TrainOptions&,
-                               const std::string& schedule, const CompileOptions&);
+                               const TrainFiles&, const CompileOptions&, bool own_step = false);
+// Whether the file brings one.
+Result<bool> brings_training(const std::string& model, const CompileOptions&);
 
 // The graph of an entry before the pipeline ("train_step", "evaluate", ...), for tests and fcc dump.
 Result<Training> training_graphs(const std::string& model, const TrainOptions&, const CompileOptions&);

@@ -10,8 +10,10 @@ namespace fcc {
 namespace {
 
 struct Options {
-  std::string model, output, schedule, dtype = "f32";
+  std::string model, output, dtype = "f32";
+  TrainFiles files;
   bool time = false;
+  const CLI::App* app = nullptr;
   TrainOptions train;
   CompileFlags flags;
 };
@@ -24,6 +26,19 @@ std::string summary(const std::string& output, const TrainReport& r) {
                    bytes_text(static_cast<double>(r.step_bytes)),
                    r.batch > 0 ? fmt::format(" of batch {}", r.batch) : "");
   return s;
+}
+
+// A step that the file brings (training_info) is compiled as it is, unless a loss or an optimizer is asked for.
+Result<bool> takes_own_step(const Options& o, const CompileOptions& compile) {
+  if (o.app->count("--loss") + o.app->count("--optimizer") > 0) return false;
+  FCC_TRY(const bool brings, brings_training(o.model, compile));
+  if (!brings) return false;
+  for (const char* name : {"--group", "--trainable", "--freeze", "--init", "--dropout", "--bn-eval", "--clip-norm",
+                           "--clip-value", "--gradients", "--keep-ties", "--compat"})
+    if (o.app->count(name) > 0)
+      throw UsageError(
+          fmt::format("{} changes a step that fcc makes, and {} brings its own: give --optimizer too", name, o.model));
+  return true;
 }
 
 Result<ExitCode> train(const Options& options) {
@@ -39,7 +54,8 @@ Result<ExitCode> train(const Options& options) {
   const CompileOptions compile_options = options.flags.options();
   TrainOptions train = options.train;
   train.f64 = options.dtype == "f64";
-  FCC_TRY(TrainReport report, train_file(options.model, output, train, options.schedule, compile_options));
+  FCC_TRY(const bool own_step, takes_own_step(options, compile_options));
+  FCC_TRY(TrainReport report, train_file(options.model, output, train, options.files, compile_options, own_step));
   print_notes(report.compile);
   if (options.time)
     for (const StageTime& s : report.compile.stages) fmt::print(stderr, "{:>9.3f} s  {}\n", s.seconds, s.name);
@@ -53,6 +69,7 @@ void add_list(CLI::App& app, const char* name, std::vector<std::string>& list, c
 
 Action setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
+  o->app = &app;
   TrainOptions& t = o->train;
   app.add_option("model", o->model, "the model, an .onnx file")->required();
   app.add_option("-o,--output", o->output, "the library to write; default: the model's name with .so, in this folder")
@@ -66,7 +83,7 @@ Action setup(CLI::App& app) {
                  "adam (default), sgd, adamw, nadam, radam, rmsprop, adagrad, adadelta, lion, onnx.adam, onnx.adagrad, "
                  "onnx.momentum, such as 'adamw(lr=1e-3,weight_decay=0.01)'")
       ->type_name("OPTIMIZER");
-  app.add_option("--schedule", o->schedule,
+  app.add_option("--schedule", o->files.schedule,
                  "how the learning rate goes, for fcc fit and fcc::Trainer, such as 'cosine(epochs=10,warmup=1)'")
       ->type_name("SCHEDULE");
   add_list(app, "--group", t.groups,
@@ -94,6 +111,9 @@ Action setup(CLI::App& app) {
                  "conventions of BatchNormalization's running variance: torch or onnx; default: as the file's producer")
       ->type_name("NAME");
   app.add_option("--dtype", o->dtype, "compute in f32 (default) or f64")->type_name("TYPE");
+  app.add_option("--emit-onnx", o->files.emit_onnx,
+                 "also write the model with its whole training step in ONNX's operators (training_info)")
+      ->type_name("FILE.onnx");
   o->flags.add(app);
   app.add_flag("--time", o->time, "how long each stage took, on stderr");
   return [o] { return train(*o); };
@@ -122,6 +142,8 @@ Command train_command() {
            {"fcc train net.onnx -o net.so --group 'bias: weight_decay=0' --optimizer 'adamw(weight_decay=0.05)' "
             "--clip-norm 1",
             "no decay on biases"},
+           {"fcc train net.onnx -o net.so --optimizer adam --emit-onnx step.onnx",
+            "also as an ONNX model with training_info; fcc train step.onnx compiles that step again"},
            {"fcc train net.onnx -o net.so --init 'default' --seed 7",
             "forget the file's weights: start as PyTorch starts"}},
       .setup = setup,
