@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes trajectories.json: what PyTorch's optimizers (and ONNX's reference formulas) make of a recorded sequence of
-gradients in float64. The unit test runs fcc's Optimize on the same gradients.
+gradients in float64, at a constant rate and under every schedule. The unit test runs fcc's Optimize on the same gradients.
 
     python tests/train/export_trajectories.py > tests/train/trajectories.json
 """
@@ -44,10 +44,31 @@ TORCH = [
     ("adadelta(lr=0.5,rho=0.95,weight_decay=0.01)", torch.optim.Adadelta, dict(lr=0.5, rho=0.95, weight_decay=0.01)),
 ]
 
+S = torch.optim.lr_scheduler
+METRICS = [1.0 / (1 + t // 7) for t in range(STEPS)]  # what plateau is shown: it stands still for seven steps
 
-def with_torch(kind, options, clip_norm=None):
+
+def after_warmup(make, warmup, start):
+    return lambda o: S.SequentialLR(o, [S.LinearLR(o, start, 1.0, warmup), make(o)], milestones=[warmup])
+
+
+SCHEDULED = [
+    ("sgd(lr=0.1,momentum=0.9)", torch.optim.SGD, dict(lr=0.1, momentum=0.9), "step(steps=30, gamma=0.1)", lambda o: S.StepLR(o, 30, 0.1)),
+    ("adam(lr=0.01)", torch.optim.Adam, dict(lr=0.01), "multistep(steps=20:50:51, gamma=0.5)", lambda o: S.MultiStepLR(o, [20, 50, 51], 0.5)),
+    ("rmsprop", torch.optim.RMSprop, {}, "exponential(gamma=0.97, per=step)", lambda o: S.ExponentialLR(o, 0.97)),
+    ("adamw(lr=0.01,weight_decay=0.2)", torch.optim.AdamW, dict(lr=0.01, weight_decay=0.2), "cosine(steps=90, min_lr=0.001)", lambda o: S.CosineAnnealingLR(o, 90, 0.001)),
+    ("nadam", torch.optim.NAdam, {}, "restarts(steps=12, mult=2)", lambda o: S.CosineAnnealingWarmRestarts(o, 12, 2)),
+    ("adagrad(lr=0.1)", torch.optim.Adagrad, dict(lr=0.1), "linear(steps=60, start=0.25, end=0.5)", lambda o: S.LinearLR(o, 0.25, 0.5, 60)),
+    ("radam(lr=0.01)", torch.optim.RAdam, dict(lr=0.01), "onecycle(steps=100, max_lr=0.05)", lambda o: S.OneCycleLR(o, 0.05, total_steps=100, cycle_momentum=False)),
+    ("adadelta", torch.optim.Adadelta, {}, "plateau(patience=3, factor=0.5)", lambda o: S.ReduceLROnPlateau(o, patience=3, factor=0.5)),
+    ("adamw", torch.optim.AdamW, {}, "cosine(steps=90, warmup=10, warmup_start=0.1)", after_warmup(lambda o: S.CosineAnnealingLR(o, 90), 10, 0.1)),
+]
+
+
+def with_torch(kind, options, clip_norm=None, schedule=None):
     p = torch.nn.Parameter(torch.tensor(START, dtype=torch.float64))
     optimizer = kind([p], **options)
+    scheduler = schedule(optimizer) if schedule else None
     path = []
     for g in GRADIENTS:
         p.grad = torch.tensor(g, dtype=torch.float64)
@@ -55,6 +76,10 @@ def with_torch(kind, options, clip_norm=None):
             torch.nn.utils.clip_grad_norm_([p], clip_norm)
         optimizer.step()
         path.append(p.detach().numpy().copy())
+        if isinstance(scheduler, S.ReduceLROnPlateau):
+            scheduler.step(METRICS[len(path) - 1])
+        elif scheduler and len(path) < STEPS:
+            scheduler.step()
     return path
 
 
@@ -101,11 +126,14 @@ def main():
     cases.append(("onnx.adagrad(decay_factor=0.1)", "", onnx_adagrad(1e-2, 0.1, 1e-6, 0)))
     cases.append(("onnx.momentum(beta=0.3,norm_coefficient=0.01)", "", onnx_momentum(apply_momentum, 1e-2, 0.9, 0.3, 0.01)))
     cases.append(("onnx.momentum(nesterov=true)", "", onnx_momentum(apply_nesterov, 1e-2, 0.9, 1.0, 0)))
+    scheduled = [{"optimizer": name, "options": "", "schedule": text, "steps": {str(k): path[k - 1].tolist() for k in KEPT}}
+                 for name, kind, options, text, make in SCHEDULED for path in [with_torch(kind, options, schedule=make)]]
     result = {
         "made_by": f"torch {torch.__version__.split('+')[0]}",
         "start": START.tolist(),
         "gradients": GRADIENTS.tolist(),
-        "cases": [{"optimizer": name, "options": options, "steps": {str(k): path[k - 1].tolist() for k in KEPT}} for name, options, path in cases],
+        "cases": [{"optimizer": name, "options": options, "steps": {str(k): path[k - 1].tolist() for k in KEPT}} for name, options, path in cases] + scheduled,
+        "metrics": METRICS,
     }
     json.dump(result, sys.stdout, indent=None, separators=(",", ":"))
     sys.stdout.write("\n")

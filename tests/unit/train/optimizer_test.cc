@@ -1,5 +1,5 @@
-// Trajectories of 100 steps on recorded gradients in double, against PyTorch's (tests/train/export_trajectories.py): by
-// the interpreter for every case, and compiled for every optimizer.
+// Trajectories of 100 steps on recorded gradients in double, against PyTorch's (tests/train/export_trajectories.py), at
+// a constant rate and under every schedule: by the interpreter for every case, and compiled for every optimizer.
 #include "passes/train/optimizer.h"
 
 #include <gtest/gtest.h>
@@ -13,6 +13,7 @@
 #include "ir/eval.h"
 #include "tools/compiled_model.h"
 #include "tools/driver/compile.h"
+#include "training/schedule.h"
 
 namespace fcc {
 namespace {
@@ -52,6 +53,27 @@ Step step_of(const Json& test_case) {
   return s;
 }
 
+// The rate before every step, as the runtime's schedule gives it; nothing without a schedule.
+class Rates {
+ public:
+  Rates(const Json& test_case, double base) : base_(base), on_(test_case.contains("schedule")) {
+    if (!on_) return;
+    EXPECT_EQ(runtime::Schedule::parse(test_case["schedule"], &schedule_), FCC_OK) << runtime::error_text();
+  }
+  bool on() const { return on_; }
+  double next() {
+    const double rate = schedule_.rate(base_, base_, step_);
+    schedule_.observe(fixture()["metrics"][static_cast<size_t>(step_++)]);
+    return rate;
+  }
+
+ private:
+  double base_;
+  bool on_;
+  int64_t step_ = 0;
+  runtime::Schedule schedule_;
+};
+
 void expect_near(const Json& expected, std::span<const double> actual, const std::string& what) {
   for (size_t i = 0; i < actual.size(); ++i) {
     const double want = expected[i];
@@ -67,8 +89,13 @@ TEST(Optimizer, TrajectoriesAreThoseOfPyTorch) {
       states.push_back(s.graph.value(v).data.raw()
                            ? s.graph.value(v).data
                            : Tensor(s.graph.value(v).type.dtype, s.graph.value(v).type.extents()));
+    Rates rates(test_case, s.plan.groups[0].lr);
+    const auto lr = std::find_if(s.graph.states().begin(), s.graph.states().end(),
+                                 [&](ValueId v) { return s.graph.value(v).name == "hyper/lr"; });
     for (size_t k = 0; k < fixture()["gradients"].size(); ++k) {
       const Tensor g = doubles(fixture()["gradients"][k]);
+      if (rates.on())
+        states[static_cast<size_t>(lr - s.graph.states().begin())] = Tensor::scalar(DType::f64, rates.next());
       const Result<EvalResult> r = evaluate(s.graph, std::span(&g, 1), states);
       ASSERT_TRUE(r) << r.error().text();
       for (const auto& [state, next] : r->states)
@@ -88,7 +115,9 @@ TEST(Optimizer, CompiledStepsUpdateTheirStates) {
       std::filesystem::temp_directory_path() / ("fcc_optimizer_" + std::to_string(getpid()) + ".so");
   for (const Json& test_case : fixture()["cases"]) {
     const std::string text = test_case["optimizer"];
-    if (!seen.insert(text.substr(0, text.find('('))).second && test_case["options"] == "") continue;
+    const bool fresh = seen.insert(text.substr(0, text.find('('))).second;
+    if (!fresh && test_case["options"] == "" && test_case.value("schedule", "").find("warmup") == std::string::npos)
+      continue;
     Step s = step_of(test_case);
     const auto compiled = compile_graph(s.graph, library, {});
     ASSERT_TRUE(compiled) << compiled.error().text();
@@ -96,8 +125,14 @@ TEST(Optimizer, CompiledStepsUpdateTheirStates) {
     ASSERT_TRUE(model) << model.error().text();
     uint32_t w = 0;
     ASSERT_EQ(fcc_session_find_state(model->session(), "w", &w), FCC_OK);
+    Rates rates(test_case, s.plan.groups[0].lr);
+    uint32_t lr = 0;
+    fcc_tensor rate{};
+    ASSERT_EQ(fcc_session_find_state(model->session(), "hyper/lr", &lr), FCC_OK);
+    ASSERT_EQ(fcc_session_state(model->session(), lr, &rate), FCC_OK);
     for (size_t k = 0; k < fixture()["gradients"].size(); ++k) {
       const Tensor g = doubles(fixture()["gradients"][k]);
+      if (rates.on()) *static_cast<double*>(rate.data) = rates.next();
       ASSERT_TRUE(model->run(std::span(&g, 1)));
       const std::string key = std::to_string(k + 1);
       fcc_tensor view{};
