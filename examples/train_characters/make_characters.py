@@ -50,6 +50,10 @@ class Characters(nn.Module):
         return self.head(self.norm(x)).transpose(1, 2)
 
 
+def build():
+    return Characters()
+
+
 def sums(count):
     """Text [count, 8] and the next characters; those before the "=" cannot be known: -100, not judged."""
     a, b = torch.randint(0, 100, (count,)), torch.randint(0, 100, (count,))
@@ -63,7 +67,7 @@ def sums(count):
 
 def main():
     torch.manual_seed(training.seed())
-    model = Characters()
+    model = build()
     if training.asked_to_train():
         train, test = sums(8000), sums(1000)
         optimizer = torch.optim.AdamW(training.parameters_with_decay(model, 0.01), lr=3e-3)
