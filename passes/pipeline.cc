@@ -27,6 +27,7 @@ static constexpr std::string_view kPipeline[] = {
     "choose_layout",      // convolutions decide; everything between them follows
     "pack_rows",
     "pack_matmul",        // packing is a node: folded for constants, kept for run-time operands
+    "pack_recurrent",
     "fold_constants",
     "merge_equal",
     "fuse",

@@ -52,6 +52,7 @@ static loop::Kernel choose(const Graph& body, const Target& target, std::span<co
   if (is_weight_transform(body)) return lower_weight_transform(body);
   if (is_attention(body)) return lower_attention(body, target);
   if (is_recurrent(body)) return lower_recurrent(body, target);
+  if (is_recurrent_grad(body)) return lower_recurrent_grad(body, target);
   if (root != kNoNode && is_blocked_pooling(body, root)) return lower_depthwise(body, root, target);
   if (root != kNoNode && is_max_pool_grad(body, root)) return lower_max_pool_grad(body, root, target);
   if (is_winograd_weight_grad(body)) return lower_winograd_weight_grad(body, target);

@@ -22,6 +22,7 @@ FCC_GRAD_RULE(lp_pool);
 FCC_GRAD_RULE(global_average_pool);
 FCC_GRAD_RULE(global_max_pool);
 FCC_GRAD_RULE(global_lp_pool);
+FCC_GRAD_RULE(recurrent_scan);
 FCC_GRAD_RULE(gather);
 FCC_GRAD_RULE(gather_elements);
 FCC_GRAD_RULE(gather_nd);

@@ -83,9 +83,10 @@ Gradients with_batch_statistics(GradBuilder& b, const Node& n) {
   }
   SymExpr count = 1;
   for (int64_t a : axes) count = count * x.dims[static_cast<size_t>(a)];
-  const Term share = (1 - momentum) / b.size(x.dtype, count);
-  if (b.dy(1) && b.wants(0)) add(b.expand(per_channel(b.dy(1), x) * share, x.dims));
-  if (b.dy(2) && b.wants(0)) add(z.h / z.inverse * (per_channel(b.dy(2), x) * share * 2));
+  const auto share = [&](const SymExpr& of) { return (1 - momentum) / b.size(x.dtype, of); };
+  if (b.dy(1) && b.wants(0)) add(b.expand(per_channel(b.dy(1), x) * share(count), x.dims));
+  if (b.dy(2) && b.wants(0))
+    add(z.h / z.inverse * (per_channel(b.dy(2), x) * share(n.attrs.flag("unbiased") ? count - 1 : count) * 2));
   b.give(0, [&] { return dx; });
   if (b.dy(1)) b.give(3, [&] { return b.dy(1) * momentum; });
   if (b.dy(2)) b.give(4, [&] { return b.dy(2) * momentum; });

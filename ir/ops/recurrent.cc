@@ -5,7 +5,8 @@
 //         o = f(xo + h Ro' + Po c')      h' = o h(c')
 //   RNN   h' = f(x + h R')
 // RecurrentScan(x, R, h0, c0, lengths, P, b):
-//   x        [S,N,D gates H]: products of the inputs, biases added      R  [D gates,panels,H,nr]: packed, see PackGemmB
+//   x        [S,N,D gates H]: products of the inputs, biases added
+//   R        [D gates,H,H], or packed by pack_recurrent: [D gates,panels,H,nr], see PackGemmB
 //   h0, c0   [D,N,H] or absent (zeros)      lengths  i32[N] or absent (S)      P  [D,3 H]      b  [D,H]
 //   result   [S + final_rows,D,N,H]: h of every step, 0 past the end of a sequence; then the last h, the last c
 // Order of gates as in ONNX: i o f c; z r n.
@@ -14,73 +15,18 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/ops/grads.h"
 #include "ir/ops/numeric.h"
 
 namespace fcc {
 
-using loop::BinaryOp;
-using loop::Expr;
-using loop::UnaryOp;
-
-// ---- functions --------------------------------------------------------------------------------------------------
-
-namespace {
-
-struct KnownFunction {
-  std::string_view name;
-  double alpha, beta;  // when the model gives none
-};
-constexpr KnownFunction kFunctions[] = {{"Relu", 0, 0},         {"Tanh", 0, 0},
-                                        {"Sigmoid", 0, 0},      {"Affine", 1, 0},
-                                        {"LeakyRelu", 0.01, 0}, {"ThresholdedRelu", 1, 0},
-                                        {"ScaledTanh", 1, 1},   {"HardSigmoid", 0.2, 0.5},
-                                        {"Elu", 1, 0},          {"Softsign", 0, 0},
-                                        {"Softplus", 0, 0}};
-const KnownFunction* known(std::string_view name) {
-  const auto* it = std::find_if(std::begin(kFunctions), std::end(kFunctions),
-                                [&](const KnownFunction& f) { return f.name == name; });
-  return it == std::end(kFunctions) ? nullptr : it;
-}
-
-}  // namespace
-
-bool is_cell_function(std::string_view name) {
-  return known(name) != nullptr;
-}
-
-double apply(const CellFunction& f, double x) {
-  const std::string& s = f.name;
-  if (s == "Relu") return std::max(x, 0.0);
-  if (s == "Tanh") return std::tanh(x);
-  if (s == "Sigmoid") return 1 / (1 + std::exp(-x));
-  if (s == "Affine") return f.alpha * x + f.beta;
-  if (s == "LeakyRelu") return x >= 0 ? x : f.alpha * x;
-  if (s == "ThresholdedRelu") return x > f.alpha ? x : 0;
-  if (s == "ScaledTanh") return f.alpha * std::tanh(f.beta * x);
-  if (s == "HardSigmoid") return std::clamp(f.alpha * x + f.beta, 0.0, 1.0);
-  if (s == "Elu") return x >= 0 ? x : f.alpha * std::expm1(x);
-  if (s == "Softsign") return x / (1 + std::fabs(x));
-  FCC_CHECK(s == "Softplus", "no function {}", s);
-  return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x)));
-}
-
-Expr apply(const CellFunction& f, const Expr& x) {
-  const auto number = [&](double v) { return loop::constant(x->type, v); };
-  const auto call = [](UnaryOp op, Expr e) { return loop::unary(op, std::move(e)); };
-  const Expr positive = loop::binary(BinaryOp::ge, x, number(0)), a = number(f.alpha), b = number(f.beta);
-  const std::string& s = f.name;
-  if (s == "Relu") return loop::max(x, number(0));
-  if (s == "Tanh") return call(UnaryOp::tanh, x);
-  if (s == "Sigmoid") return call(UnaryOp::sigmoid, x);
-  if (s == "Affine") return a * x + b;
-  if (s == "LeakyRelu") return loop::select(positive, x, a * x);
-  if (s == "ThresholdedRelu") return loop::select(loop::binary(BinaryOp::gt, x, a), x, number(0));
-  if (s == "ScaledTanh") return a * call(UnaryOp::tanh, b * x);
-  if (s == "HardSigmoid") return loop::min(loop::max(a * x + b, number(0)), number(1));
-  if (s == "Elu") return loop::select(positive, x, a * call(UnaryOp::expm1, x));
-  if (s == "Softsign") return x / (number(1) + call(UnaryOp::abs, x));
-  FCC_CHECK(s == "Softplus", "no function {}", s);
-  return loop::max(x, number(0)) + call(UnaryOp::log1p, call(UnaryOp::exp, -call(UnaryOp::abs, x)));
+std::vector<AttrSpec> recurrent_attrs() {
+  return {{"cell", AttrType::string, true},       {"hidden", AttrType::integer, true},
+          {"directions", AttrType::integer},      {"reverse_first", AttrType::integer},
+          {"reset_after", AttrType::integer},     {"couple", AttrType::integer},
+          {"clip", AttrType::number},             {"final_rows", AttrType::integer},
+          {"functions", AttrType::strings, true}, {"alpha", AttrType::numbers, true},
+          {"beta", AttrType::numbers, true}};
 }
 
 RecurrentShape::RecurrentShape(const Attrs& a)
@@ -98,6 +44,11 @@ RecurrentShape::RecurrentShape(const Attrs& a)
   for (size_t i = 0; i < names.size(); ++i) functions.push_back({names[i], alpha.at(i), beta.at(i)});
 }
 
+bool RecurrentShape::directions_alike() const {
+  const auto n = static_cast<int64_t>(functions_a_direction());
+  return directions == 1 || std::equal(functions.begin(), functions.begin() + n, functions.begin() + n);
+}
+
 namespace {
 
 // ---- the interpreter -----------------------------------------------------------------------------------------------
@@ -109,7 +60,7 @@ class HostScan {
     for (const Tensor* t : c.in) operands_.push_back(t ? t->to_doubles() : std::vector<double>{});
     steps_ = c.in[0]->shape()[0], batch_ = c.in[0]->shape()[1];
     const std::vector<int64_t>& r = c.in[RecurrentShape::kWeight]->shape();
-    panels_ = r[1], nr_ = r[3];
+    if (r.size() == 4) panels_ = r[1], nr_ = r[3];
     out_.assign(static_cast<size_t>(c.out[0].elements()), 0.0);
   }
 
@@ -123,8 +74,10 @@ class HostScan {
   using R = RecurrentShape;
   bool has(size_t k) const { return k < operands_.size() && c_.in[k] != nullptr; }
   double weight(int64_t d, int64_t gate, int64_t j, int64_t k) const {
-    return operands_[R::kWeight][static_cast<size_t>(
-        (((d * s_.gates() + gate) * panels_ + j / nr_) * s_.hidden + k) * nr_ + j % nr_)];
+    const int64_t matrix = d * s_.gates() + gate;
+    const int64_t at = panels_ ? ((matrix * panels_ + j / nr_) * s_.hidden + k) * nr_ + j % nr_
+                               : (matrix * s_.hidden + j) * s_.hidden + k;
+    return operands_[R::kWeight][static_cast<size_t>(at)];
   }
   double product(int64_t d, int64_t gate, int64_t j, const std::vector<double>& h) const {
     double sum = 0;
@@ -191,16 +144,16 @@ class HostScan {
   const RecurrentShape& s_;
   EvalContext& c_;
   std::vector<std::vector<double>> operands_;
-  int64_t steps_ = 0, batch_ = 0, panels_ = 0, nr_ = 0;
+  int64_t steps_ = 0, batch_ = 0, panels_ = 0, nr_ = 0;  // panels 0: the weights are as in ONNX
   std::vector<double> out_;
 };
 
 Status infer_scan(InferContext& c) {
   const RecurrentShape s(c.attrs);
   FCC_CHECKED(ops::require_type(c, 0, ops::kFloats, "the input"));
-  if (c.rank(0) != 3 || c.rank(1) != 4 ||
+  if (c.rank(0) != 3 || (c.rank(1) != 3 && c.rank(1) != 4) ||
       s.functions.size() != static_cast<size_t>(s.directions) * s.functions_a_direction())
-    return c.fail("wants products of rank 3, packed weights of rank 4 and all functions");
+    return c.fail("wants products of rank 3, weights of rank 3 or packed ones of rank 4, and all functions");
   const Dims& x = c.dims(0);
   if (ops::clash(x[2], s.directions * s.gates() * s.hidden) || !c.dims(1)[2].is(s.hidden) ||
       !c.dims(1)[0].is(s.directions * s.gates()))
@@ -237,18 +190,12 @@ Result<std::vector<CellFunction>> functions_of(const InferContext& c, Cell cell,
   const std::vector<double> alpha = c.attrs.numbers("activation_alpha"), beta = c.attrs.numbers("activation_beta");
   std::vector<CellFunction> out;
   for (size_t i = 0; i < names.size(); ++i) {
-    // Names in any case, as onnxruntime takes them.
-    const auto* it = std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const KnownFunction& f) {
-      return f.name.size() == names[i].size() &&
-             std::equal(f.name.begin(), f.name.end(), names[i].begin(),
-                        [](char a, char b) { return std::tolower(a) == std::tolower(b); });
-    });
-    if (it == std::end(kFunctions))
+    const CellFunction* f = find_cell_function(names[i]);  // in any case, as onnxruntime takes them
+    if (!f)
       return c.fail("activation \"" + names[i] + "\" is unknown",
                     "ONNX has Relu, Tanh, Sigmoid, Affine, LeakyRelu, ThresholdedRelu, ScaledTanh, HardSigmoid, Elu, "
                     "Softsign and Softplus");
-    out.push_back(
-        {std::string(it->name), i < alpha.size() ? alpha[i] : it->alpha, i < beta.size() ? beta[i] : it->beta});
+    out.push_back({f->name, i < alpha.size() ? alpha[i] : f->alpha, i < beta.size() ? beta[i] : f->beta});
   }
   return out;
 }
@@ -377,17 +324,6 @@ Tensor projected(const Tensor& x, const Tensor& w, const Tensor* b, Cell cell, b
   return out;
 }
 
-// R as RecurrentScan reads it, in one panel.
-Tensor one_panel(const Tensor& r, int64_t gates) {
-  const int64_t hidden = r.shape()[2], matrices = r.shape()[0] * gates;
-  Tensor out(DType::f64, {matrices, 1, hidden, hidden});
-  for (int64_t m = 0; m < matrices; ++m)
-    for (int64_t j = 0; j < hidden; ++j)
-      for (int64_t k = 0; k < hidden; ++k)
-        out.set_double((m * hidden + k) * hidden + j, r.get_double((m * hidden + j) * hidden + k));
-  return out;
-}
-
 void eval_recurrent(EvalContext& c) {
   const Cell cell = cell_of(c.op.name);
   const bool rows_first = c.attrs.flag("layout"), reset_after = c.attrs.flag("linear_before_reset");
@@ -397,7 +333,7 @@ void eval_recurrent(EvalContext& c) {
   Result<Attrs> attrs = scan_attrs(c.op, c.attrs, {}, hidden, 2);
   FCC_CHECK(attrs.has_value(), "{}", attrs.error().text());
   const Tensor x = projected(turned(*c.in[kX]), *c.in[kW], c.has(kB) ? c.in[kB] : nullptr, cell, reset_after),
-               packed = one_panel(r, gates);
+               matrices = r.reshaped({directions * gates, hidden, hidden});
   const Tensor h0 = c.has(kInitialH) ? turned(*c.in[kInitialH]) : Tensor(),
                c0 = c.has(kInitialC) ? turned(*c.in[kInitialC]) : Tensor();
   Tensor inside(DType::f64, {directions, hidden});
@@ -408,7 +344,7 @@ void eval_recurrent(EvalContext& c) {
       op("RecurrentScan"),
       *attrs,
       nullptr,
-      {&x, &packed, c.has(kInitialH) ? &h0 : nullptr, c.has(kInitialC) ? &c0 : nullptr,
+      {&x, &matrices, c.has(kInitialH) ? &h0 : nullptr, c.has(kInitialC) ? &c0 : nullptr,
        c.has(kSequenceLengths) ? c.in[kSequenceLengths] : nullptr, c.has(kP) ? c.in[kP] : nullptr, &inside},
       {Tensor(DType::f64, {steps + 2, directions, batch, hidden})}};
   eval_scan(scan);
@@ -477,8 +413,7 @@ Result<std::vector<ValueId>> expand_recurrent(GraphBuilder& b, const Node& n) {
     biases = split_biases(b, n.in[kB], cell, reset_after, directions, hidden);
     x = b("Add", {x, biases.input});
   }
-  const ValueId packed = b("PackGemmB", {b("Reshape", {n.in[kR], b.ints({directions * gates, hidden, hidden})})},
-                           {{"nr", hidden > 16 ? int64_t{32} : int64_t{16}}, {"trans", int64_t{1}}});
+  const ValueId matrices = b("Reshape", {n.in[kR], b.ints({directions * gates, hidden, hidden})});
 
   // The last states are rows of their own when padding or a cell state asks for it; else a row of the result.
   const auto used = [&](size_t k) { return k < n.out.size() && b.graph.use_count(n.out[k]) > 0; };
@@ -488,7 +423,7 @@ Result<std::vector<ValueId>> expand_recurrent(GraphBuilder& b, const Node& n) {
   const bool read_last = used(1) && final_rows == 0;
   FCC_TRY(Attrs attrs, scan_attrs(*n.op, n.attrs, n.loc, hidden, final_rows + read_last));
   const ValueId all = b("RecurrentScan",
-                        {x, packed, turned(operand(kInitialH), {1, 0, 2}), turned(operand(kInitialC), {1, 0, 2}),
+                        {x, matrices, turned(operand(kInitialH), {1, 0, 2}), turned(operand(kInitialC), {1, 0, 2}),
                          operand(kSequenceLengths), operand(kP), biases.inside},
                         std::move(attrs));
   FCC_CHECKED(b.status());
@@ -537,22 +472,12 @@ void register_recurrent(Registry& r) {
   add(r, "LSTM", "long short-term memory over a sequence", 8, 3, {{"input_forget", AttrType::integer}});
   r.add({.name = "RecurrentScan",
          .doc = "the steps of LSTM, GRU and RNN over projected inputs",
-         .attrs = {{"cell", AttrType::string, true},
-                   {"hidden", AttrType::integer, true},
-                   {"directions", AttrType::integer},
-                   {"reverse_first", AttrType::integer},
-                   {"reset_after", AttrType::integer},
-                   {"couple", AttrType::integer},
-                   {"clip", AttrType::number},
-                   {"final_rows", AttrType::integer},
-                   {"functions", AttrType::strings, true},
-                   {"alpha", AttrType::numbers, true},
-                   {"beta", AttrType::numbers, true}},
+         .attrs = recurrent_attrs(),
          .in = {2, 7},
          .out = {1, 1},
          .infer = infer_scan,
          .eval = eval_scan,
-         .no_grad = "back-propagation through time is not there yet"});
+         .grad = grad_recurrent_scan});
 }
 
 }  // namespace fcc

@@ -1,25 +1,16 @@
 #pragma once
 // RecurrentScan: the part of LSTM, GRU and RNN that has to go step by step, with the projection of the inputs taken out
-// of the loop. What its attributes and operands mean, for its interpreter and its lowering.
+// of the loop; and RecurrentGrad, the way back through its steps. What their attributes and operands mean, for
+// interpreter and lowering.
 #include <string>
 #include <vector>
 
-#include "ir/graph.h"
-#include "ir/loop/expr.h"
+#include "ir/op.h"
+#include "ir/ops/cell_function.h"
 
 namespace fcc {
 
 enum class Cell : uint8_t { rnn, gru, lstm };
-
-// f, g, h of ONNX with their parameters.
-struct CellFunction {
-  std::string name;
-  double alpha = 0, beta = 0;
-};
-double apply(const CellFunction&, double x);
-loop::Expr apply(const CellFunction&, const loop::Expr& x);
-// Is it one that ONNX names?
-bool is_cell_function(std::string_view name);
 
 struct RecurrentShape {
   Cell cell = Cell::rnn;
@@ -38,8 +29,24 @@ struct RecurrentShape {
     return functions[static_cast<size_t>(direction) * functions_a_direction() + k];
   }
 
+  // The functions of direction 1 are those of direction 0.
+  bool directions_alike() const;
+
   // Operands of RecurrentScan.
   enum Operand : size_t { kInput, kWeight, kHidden, kCell, kLengths, kPeephole, kBias };
+};
+
+// RecurrentGrad has the attributes of the scan that it goes back through.
+std::vector<AttrSpec> recurrent_attrs();
+
+// Operands of RecurrentGrad: those of the scan, and what the graph around it makes for all steps at once.
+struct RecurrentGradShape : RecurrentShape {
+  using RecurrentShape::RecurrentShape;
+  enum GradOperand : size_t { kProduct = kBias + 1, kGradient, kBefore };
+  bool gives_product() const { return cell == Cell::gru && reset_after; }
+  // Results: dx, dh0, then the LSTM's dc0 and cells, or the GRU's dq.
+  enum Result : size_t { kInputGrad, kHiddenGrad, kCellGrad, kCells, kProductGrad = 2 };
+  size_t results() const { return cell == Cell::lstm ? 4 : gives_product() ? 3 : 2; }
 };
 
 }  // namespace fcc

@@ -25,6 +25,11 @@ class Fuser {
       std::vector<ValueId> used;
       for (ValueId v : g_.node(n).out)
         if (g_.use_count(v) > 0 || g_.value(v).observed) used.push_back(v);
+      // What has no formula for an element is computed as a whole: one kernel, with the results that nobody uses too.
+      if (!g_.node(n).op->define && g_.node(n).out.size() > 1 && !used.empty()) {
+        clusters.push_back(grow(n, g_.node(n).out));
+        continue;
+      }
       if (g_.node(n).op->elementwise && !used.empty()) {
         clusters.push_back(grow(n, used));
         continue;

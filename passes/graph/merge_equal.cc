@@ -22,6 +22,7 @@ static std::string key_of(const Node& n) {
     else if (auto* t = std::get_if<DType>(&value)) key += name(*t);
     else if (auto* list = std::get_if<std::vector<int64_t>>(&value)) for (int64_t x : *list) key += std::to_string(x) + ";";
     else if (auto* reals = std::get_if<std::vector<double>>(&value)) for (double x : *reals) key += std::string(reinterpret_cast<const char*>(&x), sizeof x);
+    else if (auto* texts = std::get_if<std::vector<std::string>>(&value)) for (const std::string& x : *texts) key += std::to_string(x.size()) + ":" + x;
     else if (auto* dims = std::get_if<Dims>(&value)) key += text(*dims);
     else return "";
   }

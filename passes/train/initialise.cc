@@ -78,7 +78,30 @@ ValueId weight_of(const Graph& g, const Node& n) {
   return w;
 }
 
+// The recurrent layer that a weight ends in, as a whole or cut into gates that are put together again.
+struct Layer {
+  const Node* node = nullptr;
+  size_t operand = 0;
+};
+Layer recurrent_layer(const Graph& g, ValueId w) {
+  for (NodeId id : g.users(w)) {
+    const Node& n = g.node(id);
+    const std::string_view s = n.op->name;
+    if (s == "LSTM" || s == "GRU" || s == "RNN")
+      return {&n, static_cast<size_t>(std::find(n.in.begin(), n.in.end(), w) - n.in.begin())};
+    if (s == "Slice" || s == "Split" || s == "Concat" || s == "Unsqueeze" || s == "Reshape" || s == "Identity")
+      if (const Layer l = recurrent_layer(g, n.out[0]); l.node) return l;
+  }
+  return {};
+}
+
 Fans fans(const Graph& g, ValueId w, bool flipped = false) {
+  if (const Layer l = recurrent_layer(g, w); l.node) {  // PyTorch: everything by the number of hidden units
+    const Dims &r = g.value(l.node->in[2]).type.dims, &dims = g.value(w).type.dims;
+    const double hidden = static_cast<double>(r[2].constant());
+    return {l.operand < 3 ? Fans::Kind::matrix : Fans::Kind::bias, hidden,
+            static_cast<double>(dims[dims.size() < 2 ? 0 : dims.size() - 2].constant()), false};
+  }
   for (NodeId id : g.users(w)) {
     const Node& n = g.node(id);
     const std::string_view s = n.op->name;
@@ -168,7 +191,7 @@ class RuleReader {
     return torch_default();
   }
 
-  // nn.Linear and nn.Conv: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weight and bias; nn.Embedding: N(0, 1); norms: 1 and
+  // nn.Linear, nn.Conv: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weight and bias, nn.LSTM with its hidden units; nn.Embedding: N(0, 1); norms: 1 and
   // 0.
   Result<Distribution> torch_default() const {
     const double bound = 1 / std::sqrt(std::max(1.0, fans_.in));

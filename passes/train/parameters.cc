@@ -126,18 +126,19 @@ class Parameters {
     }
     if (options_.keep_ties) return made;
     const std::vector<NodeId> direct = unique_users(v);
+    const std::vector<std::vector<NodeId>> layers = by_layer(direct);
     const bool statistics = std::any_of(direct.begin(), direct.end(),
                                         [&](NodeId id) { return g_.node(id).op->name == "BatchNormalization"; });
-    if (direct.size() < 2 || (g_.value(v).type.rank() >= 2 && !statistics) || one_module(direct, v)) {
+    if (layers.size() < 2 || (g_.value(v).type.rank() >= 2 && !statistics) || one_module(direct, v)) {
       if (statistics) split_statistics(name, v, made);
       return made;
     }
-    for (size_t i = 1; i < direct.size(); ++i) {
+    for (size_t i = 1; i < layers.size(); ++i) {
       const std::string alias = name + "." + std::to_string(i);
       const ValueId copy = duplicate(v, alias);
-      replace_in(direct[i], v, copy);
+      for (NodeId id : layers[i]) replace_in(id, v, copy);
       made.emplace_back(g_.value(copy).name, copy);
-      note("\"" + name + "\" was used by " + std::to_string(direct.size()) +
+      note("\"" + name + "\" was used by " + std::to_string(layers.size()) +
            " nodes with weights of their own: each trains its copy, \"" + alias +
            "\" (--keep-ties keeps them together)");
     }
@@ -146,6 +147,29 @@ class Parameters {
       split_statistics(own_name, own, made);
     }
     return made;
+  }
+
+  // Users that belong together: exporters cut the vectors of recurrent layers into gates and put these together again,
+  // which is one use by the layer that the parts end in.
+  std::vector<std::vector<NodeId>> by_layer(const std::vector<NodeId>& users) const {
+    std::map<std::set<NodeId>, size_t> known;
+    std::vector<std::vector<NodeId>> layers;
+    for (NodeId id : users) {
+      std::set<NodeId> ends;
+      find_ends(id, g_.node(id).op->name == "Slice" || g_.node(id).op->name == "Split", ends);
+      const auto [it, fresh] = known.emplace(std::move(ends), layers.size());
+      if (fresh) layers.emplace_back();
+      layers[it->second].push_back(id);
+    }
+    return layers;
+  }
+  void find_ends(NodeId id, bool look_through, std::set<NodeId>& ends) const {
+    if (!look_through) {
+      ends.insert(id);
+      return;
+    }
+    for (ValueId v : g_.node(id).out)
+      for (NodeId user : unique_users(v)) find_ends(user, passes_through(g_.node(user)), ends);
   }
 
   // One tensor as scale and as running variance of the same node.
@@ -228,7 +252,7 @@ class Parameters {
           u = Use::none;  // eps, 0.5, sqrt(d)
         if (n.op->formula && n.in.size() == 2 && g_.value(n.in[1 - k]).role == Role::input)
           u = Use::none;  // how inputs are scaled
-        if (u == Use::none && passes_through(n) && k == 0) u = use(n.out[0]);
+        if (u == Use::none && passes_through(n) && (k == 0 || n.op->name == "Concat")) u = use(n.out[0]);
         found = std::max(found, u);
       }
     }

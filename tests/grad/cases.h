@@ -15,5 +15,7 @@ void add_einsum_cases(std::vector<Case>&);
 void add_index_cases(std::vector<Case>&);
 void add_pad_cases(std::vector<Case>&);
 void add_resize_cases(std::vector<Case>&);
+void add_recurrent_cases(std::vector<Case>&);
+void add_batch_training_cases(std::vector<Case>&);
 
 }  // namespace fcc::test

@@ -46,6 +46,21 @@ void add_norm_cases(std::vector<Case>& cases) {
   cases.push_back({"MeanVarianceNormalization", {random({2, 4})}, {{"axes", Ints{-1}}}});
 }
 
+// Statistics of the batch, with the running ones as results.
+void add_batch_training_cases(std::vector<Case>& cases) {
+  const auto batch = [&](Ints x, bool unbiased) {
+    const int64_t c = x.size() > 1 ? x[1] : 1;
+    cases.push_back({"BatchNormalization",
+                     {random(x), random({c}), random({c}), random({c}), random({c}, 0.3, 2)},
+                     {{"epsilon", 1e-3}, {"training_mode", int64_t{1}}, {"momentum", 0.8}, {"unbiased", int64_t{unbiased}}},
+                     3});
+  };
+  batch({2, 3, 2, 2}, false);
+  batch({4, 3}, false);
+  batch({2, 2, 3}, true);
+  batch({5}, true);
+}
+
 void add_einsum_cases(std::vector<Case>& cases) {
   const auto einsum = [&](const char* equation, std::vector<Ints> shapes) {
     Case c{"Einsum", {}, {{"equation", std::string(equation)}}};

@@ -2,7 +2,10 @@
 // must agree with it. Weights are inputs, as a training step has them: nothing about them is known while compiling.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <map>
 #include <random>
 
 #include "ir/eval.h"
@@ -38,6 +41,9 @@ class Network {
   ValueId operator()(std::string_view op, std::vector<ValueId> in, Attrs attrs = {}) {
     return b_(op, std::move(in), std::move(attrs));
   }
+  std::vector<ValueId> many(std::string_view op, std::vector<ValueId> in, Attrs attrs, int32_t results) {
+    return b_.many(op, std::move(in), std::move(attrs), results);
+  }
   ValueId ints(Ints v) { return b_.ints(std::move(v)); }
   void also_wrt(ValueId v) { parameters_.push_back(v); }
 
@@ -52,7 +58,8 @@ class Network {
     for (size_t i = 0; i < gradients->size(); ++i) g_.add_output("g" + std::to_string(i), (*gradients)[i]);
   }
 
-  void check() const {
+  // kernels: how many of them should hold an operator.
+  void check(const std::map<std::string, int>& kernels = {}) const {
     const auto expected = evaluate(g_, inputs_);
     ASSERT_TRUE(expected.has_value()) << expected.error().text();
     Graph passed = g_;
@@ -62,6 +69,13 @@ class Network {
     const auto after = evaluate(passed, inputs_);
     ASSERT_TRUE(after.has_value()) << after.error().text();
     expect_close(after->outputs, expected->outputs, "passes");
+    for (const auto& [what, count] : kernels)
+      EXPECT_EQ(std::ranges::count_if(passed.order(),
+                                      [&](NodeId id) {
+                                        return passed.node(id).attrs.string("what", "").find(what) != std::string::npos;
+                                      }),
+                count)
+          << what;
 
     const TemporaryFolder folder;
     const std::string library = folder.path() + "/net.so";
@@ -69,11 +83,18 @@ class Network {
     options.jobs = 2;
     const auto report = compile_graph(g_, library, options);
     ASSERT_TRUE(report.has_value()) << report.error().text();
-    auto model = CompiledModel::open(library, {.threads = 2});
-    ASSERT_TRUE(model.has_value()) << model.error().text();
-    const auto outputs = model->run(inputs_);
-    ASSERT_TRUE(outputs.has_value()) << outputs.error().text();
-    expect_close(*outputs, expected->outputs, "compiled");
+    std::vector<Tensor> first;
+    for (const int threads : {1, 2, 3}) {
+      auto model = CompiledModel::open(library, {.threads = threads});
+      ASSERT_TRUE(model.has_value()) << model.error().text();
+      const auto outputs = model->run(inputs_);
+      ASSERT_TRUE(outputs.has_value()) << outputs.error().text();
+      expect_close(*outputs, expected->outputs, "compiled");
+      if (first.empty()) first = *outputs;
+      for (size_t k = 0; k < first.size(); ++k)
+        EXPECT_EQ(std::memcmp(first[k].raw(), (*outputs)[k].raw(), static_cast<size_t>(first[k].bytes())), 0)
+            << "output " << k << " has other bits with " << threads << " threads";
+    }
   }
 
  private:
@@ -174,6 +195,40 @@ TEST(CompiledGradients, OfMovementsAndIndices) {
   y = n("Einsum", {y, n.parameter({12, 2})}, {{"equation", std::string("ij,jk->ki")}});
   n.differentiate(y, {2, 4});
   n.check();
+}
+
+// Two layers over open steps and batch: a bidirectional LSTM with states and lengths, whose every step feeds a GRU of
+// which only the last state is used. Both scans are computed once, although gradients go through a second expansion.
+TEST(CompiledGradients, OfRecurrentLayers) {
+  Network n;
+  const SymExpr steps = SymExpr::symbol("S");
+  const ValueId x = n.input("x", {steps, kN, 5}, {7, 11, 5});
+  n.also_wrt(x);
+  const ValueId h0 = n.input("h0", {2, kN, 18}, {2, 11, 18}), c0 = n.input("c0", {2, kN, 18}, {2, 11, 18});
+  n.also_wrt(h0), n.also_wrt(c0);
+  const ValueId y = n.many("LSTM",
+                           {x, n.parameter({2, 72, 5}), n.parameter({2, 72, 18}), n.parameter({2, 144}), kNoValue, h0, c0,
+                            n.parameter({2, 54})},
+                           {{"direction", std::string("bidirectional")}}, 3)[0];  // [S,2,N,18]
+  const ValueId pairs = n("Reshape", {n("Transpose", {y}, {{"perm", Ints{0, 2, 1, 3}}}), n.ints({0, 0, 36})});
+  const ValueId last = n.many("GRU", {pairs, n.parameter({1, 30, 36}), n.parameter({1, 30, 10}), n.parameter({1, 60})},
+                              {{"linear_before_reset", int64_t{1}}}, 2)[1];  // [1,N,10]
+  n.differentiate(n("MatMul", {n("Squeeze", {last, n.ints({0})}), n.parameter({10, 3})}), {11, 3});
+  n.check({{"RecurrentScan", 2}, {"RecurrentGrad", 2}});
+}
+
+// The reset in front of the product, batches first, in both directions; and a plain RNN with all its results used.
+TEST(CompiledGradients, OfResetAndPlainCells) {
+  Network n;
+  const ValueId x = n.input("x", {kN, 6, 4}, {3, 6, 4});
+  const ValueId y = n.many("GRU", {x, n.parameter({2, 15, 4}), n.parameter({2, 15, 5}), n.parameter({2, 30})},
+                           {{"direction", std::string("bidirectional")}, {"layout", int64_t{1}}}, 1)[0];  // [N,6,2,5]
+  const ValueId flat = n("Transpose", {n("Reshape", {y, n.ints({0, 0, 10})})}, {{"perm", Ints{1, 0, 2}}});
+  const std::vector<ValueId> r = n.many("RNN", {flat, n.parameter({1, 8, 10}), n.parameter({1, 8, 8})},
+                                        {{"direction", std::string("reverse")}}, 2);
+  const ValueId steps = n("Squeeze", {r[0], n.ints({1})});  // [6,N,8]
+  n.differentiate(n("Add", {steps, r[1]}), {6, 3, 8});
+  n.check({{"RecurrentScan", 2}, {"RecurrentGrad", 2}});
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ const std::vector<Case>& all_cases() {
     add_index_cases(c);
     add_pad_cases(c);
     add_resize_cases(c);
+    add_recurrent_cases(c);
+    add_batch_training_cases(c);
     return c;
   }();
   return cases;

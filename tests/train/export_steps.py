@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Exports small networks and writes what 200 training steps of PyTorch make of them: steps.json, beside *.onnx.
 
-    python tests/train/export_steps.py
+    python tests/train/export_steps.py [NETWORK...]     default: all; others keep what steps.json says
 
 For each network, in float64 and in float32: the loss of every step, and of every weight after the last step its norm and
 a projection. `gap` is what PyTorch shows against itself between one and two threads, the yardstick of the tolerance.
@@ -9,6 +9,7 @@ Batches are a formula (see batch()), so that the test makes the same ones withou
 """
 import json
 import pathlib
+import sys
 
 import numpy as np
 import onnx
@@ -68,6 +69,18 @@ class Encoder(nn.Module):
         return self.head(h.mean(dim=1))
 
 
+class Recurrent(nn.Module):
+    """A bidirectional LSTM over 6 steps whose outputs feed a GRU; its last state is classified."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.gru = nn.LSTM(5, 7, batch_first=True, bidirectional=True), nn.GRU(14, 9, batch_first=True)
+        self.head = nn.Linear(9, 4)
+
+    def forward(self, x):
+        return self.head(self.gru(self.lstm(x)[0])[1][0])
+
+
 def labels(n, classes, offset):
     return ((sequence(n, offset) + 1) / 2 * classes).astype(np.int64).clip(0, classes - 1)
 
@@ -80,6 +93,7 @@ NETS = [
      "sgd(lr=0.02,momentum=0.9)", lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9)),
     ("encoder", Encoder, (6, 5), 8, 4, "cross_entropy", F.cross_entropy, "adamw(lr=0.003,weight_decay=0.05)",
      lambda p: torch.optim.AdamW(p, lr=0.003, weight_decay=0.05)),
+    ("recurrent", Recurrent, (6, 5), 8, 4, "cross_entropy", F.cross_entropy, "adam(lr=0.01)", lambda p: torch.optim.Adam(p, lr=0.01)),
 ]
 
 
@@ -119,7 +133,12 @@ def export(module, row, path, dtype_batch=4):
 
 def main():
     result = {"made_by": f"torch {torch.__version__.split('+')[0]}", "steps": STEPS, "nets": []}
+    chosen = sys.argv[1:] or [net[0] for net in NETS]
+    if sys.argv[1:]:
+        result["nets"] = [n for n in json.loads((HERE / "steps.json").read_text())["nets"] if n["name"] not in chosen]
     for net in NETS:
+        if net[0] not in chosen:
+            continue
         name, make, row, size, classes, loss, _, optimizer, _ = net
         torch.manual_seed(11)
         module = make()

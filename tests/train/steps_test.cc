@@ -148,7 +148,7 @@ TEST_P(Steps, FollowPyTorch) {
     EXPECT_EQ(state_of(model, "hyper/step"), std::vector<double>{static_cast<double>(expected["losses"].size())});
   }
 }
-INSTANTIATE_TEST_SUITE_P(Nets, Steps, testing::Values("mlp", "bn_mlp", "cnn", "encoder"),
+INSTANTIATE_TEST_SUITE_P(Nets, Steps, testing::Values("mlp", "bn_mlp", "cnn", "encoder", "recurrent"),
                          [](const auto& info) { return std::string(info.param); });
 
 // The bits of the weights do not depend on the threads, and a library compiled twice has the same bytes.

@@ -438,16 +438,4 @@ Result<OnnxSkeleton> onnx_skeleton(std::span<const std::byte> model, const std::
   return skeleton;
 }
 
-Result<OnnxSkeleton> onnx_skeleton_of_file(const std::string& path, const std::vector<SkeletonState>& states,
-                                           std::string_view source_sha256) {
-  std::ifstream in(path, std::ios::binary | std::ios::ate);
-  std::string bytes(in ? static_cast<size_t>(in.tellg()) : 0, '\0');
-  in.seekg(0);
-  if (!in.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
-    return fail(fmt::format("cannot read \"{}\"", path));
-  const size_t slash = path.rfind('/');
-  return onnx_skeleton(std::as_bytes(std::span(bytes)), slash == path.npos ? "." : path.substr(0, slash), states,
-                       source_sha256);
-}
-
 }  // namespace fcc

@@ -33,7 +33,4 @@ struct OnnxSkeleton {
 Result<OnnxSkeleton> onnx_skeleton(std::span<const std::byte> model, const std::string& base_dir,
                                    const std::vector<SkeletonState>& states, std::string_view source_sha256);
 
-Result<OnnxSkeleton> onnx_skeleton_of_file(const std::string& path, const std::vector<SkeletonState>& states,
-                                           std::string_view source_sha256);
-
 }  // namespace fcc

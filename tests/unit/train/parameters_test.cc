@@ -110,6 +110,34 @@ TEST(Parameters, ATensorThatIsWeightAndStatisticOfOneNode) {
   EXPECT_THAT(m->names(StateRole::buffer), ElementsAre("one.running_var", "zero.running_mean"));
 }
 
+// The exporter cuts an LSTM's bias into gates, in another order; that is one use. PyTorch draws by the hidden units.
+TEST(Parameters, ABiasCutIntoGatesStaysWhole) {
+  TrainOptions options;
+  options.init = {"default"};
+  const auto m = make(R"(graph "g" {
+  input x : f32[3,N,1]
+  const w : f32[1,4,1] = {9.0, 9.0, 9.0, 9.0}
+  const r : f32[1,4,1] = {9.0, 9.0, 9.0, 9.0}
+  const b : f32[8] = {9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0}
+  const sizes : i64[2] = {6, 2}
+  const axis : i64[1] = {0}
+  const from : i64[1] = {0}
+  const to : i64[1] = {2}
+  p, q = Split(b, sizes) {axis=0} : f32[6], f32[2]
+  o = Slice(b, from, to) : f32[2]
+  c = Concat(o, p) {axis=0} : f32[8]
+  all = Unsqueeze(c, axis) : f32[1,8]
+  y, h, cell = LSTM(x, w, r, all) : f32[3,1,N,1], f32[1,N,1], f32[1,N,1]
+  output y = y
+})",
+                      options);
+  ASSERT_TRUE(m) << m.error().text();
+  EXPECT_THAT(m->names(StateRole::parameter), ElementsAre("w", "r", "b"));
+  EXPECT_TRUE(m->notes.empty());
+  for (const TrainingState& s : m->states)
+    for (double v : s.initial.to_doubles()) EXPECT_LE(std::abs(v), 1) << s.name;
+}
+
 // Two layers whose equal biases were merged train them apart; one module used twice keeps its weights.
 TEST(Parameters, BiasesOfDifferentLayersComeApartModulesStay) {
   const auto two_layers = [](const char* second_weight) {
