@@ -1,6 +1,6 @@
 // Memory that grows and never shrinks, aligned for generated code.
 // Workspaces, scratch, state and outputs all use it. Large blocks ask for huge pages: streaming through 4 KiB pages
-// costs a few percent.
+// costs a few percent, and touching 3.6 MB of them for the first time 890 page faults (MobileNetV2).
 #pragma once
 
 #include <sys/mman.h>
@@ -33,7 +33,7 @@ class AlignedMemory {
     constexpr int64_t kHugePage = int64_t{2} << 20;
     constexpr int64_t kLimit = int64_t{1} << 56;  // beyond any address space: refuse before rounding up
     if (bytes > kLimit) throw std::bad_alloc();
-    int64_t alignment = bytes >= 2 * kHugePage ? kHugePage : FCC_ALIGNMENT;
+    int64_t alignment = bytes >= kHugePage ? kHugePage : FCC_ALIGNMENT;
     int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void* block = std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
     if (block == nullptr) throw std::bad_alloc();

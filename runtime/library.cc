@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -128,6 +129,16 @@ fcc_status Library::choose_variant() {
               " hint: compile with --target %s, or a list such as x86-64-v4,x86-64-v3,x86-64-v2",
               path_.c_str(), isa_text(needed).c_str(), missing_features(needed, usable).c_str(),
               isa_text(usable & (FCC_ISA_X86_64_V2 | FCC_ISA_X86_64_V3 | FCC_ISA_X86_64_V4 | FCC_ISA_AARCH64)).c_str());
+}
+
+void Library::map_constants() const {
+#ifdef MADV_POPULATE_READ
+  constexpr int64_t kWorthACall = int64_t{1} << 20;
+  if (model_->constants_bytes < kWorthACall || mapped_.exchange(true)) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE)), first = reinterpret_cast<uintptr_t>(model_->constants) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(model_->constants) + static_cast<uintptr_t>(model_->constants_bytes);
+  ::madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_READ);  // a hint: older kernels refuse it
+#endif
 }
 
 fcc_status Library::prepared(const MakeState& make, std::shared_ptr<AlignedMemory>* state) const {

@@ -3,6 +3,7 @@
 // running a kernel, so that sessions may index the tables without looking again.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -30,6 +31,8 @@ class Library {
   // The state of a compact library, made by the first who asks: `make` fills it. Null, and nothing called, for others.
   using MakeState = std::function<fcc_status(std::shared_ptr<AlignedMemory>*)>;
   fcc_status prepared(const MakeState& make, std::shared_ptr<AlignedMemory>* state) const;
+  // Maps the constants' pages in one call, once: a session of one thread would otherwise fault for every few of them.
+  void map_constants() const;
 
  private:
   fcc_status load();
@@ -41,6 +44,7 @@ class Library {
   int file_ = -1;  // kept open only for a file that replaced a loaded one, see load()
   const fcc_model* model_ = nullptr;
   const fcc_variant* variant_ = nullptr;
+  mutable std::atomic<bool> mapped_{false};
   mutable std::mutex preparing_;
   mutable std::shared_ptr<AlignedMemory> prepared_;  // set once, under the lock
 };

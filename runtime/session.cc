@@ -131,6 +131,7 @@ fcc_status Session::create(std::shared_ptr<const Library> library, const Session
   auto core = std::make_shared<SessionCore>();
   core->library = std::move(library);
   FCC_RETURN_IF_FAILED(choose_pool(options, core.get()));
+  if (core->pool == nullptr) core->library->map_constants();  // several threads share the faults: nothing gained
   std::shared_ptr<AlignedMemory> given = options.snapshot;
   if (given == nullptr) FCC_RETURN_IF_FAILED(prepared_state(*core, &given));
   if (given != nullptr) FCC_RETURN_IF_FAILED(check_snapshot_entry(*entry));
