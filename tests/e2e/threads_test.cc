@@ -76,7 +76,8 @@ TEST(Threads, ForkAndKeepTheBits) {
     int calls = 0;
     const fcc_host_pool counting{&calls, 3, on_the_spot};
     run(library, inputs, 3, &counting);
-    EXPECT_EQ(calls, 1) << name << ": a run forks once";
+    EXPECT_LE(calls, 1) << name << ": a run forks once";
+    EXPECT_TRUE(calls == 1 || size < 512) << name;  // so little work that a pool that is not hot is left alone
   }
 }
 

@@ -346,7 +346,7 @@ int stack_traffic_in_loops(const std::string& assembly, double least_share) {
     for (size_t i = first; i <= last; ++i)
       traffic += lines[i].find("(%rsp") != std::string::npos || lines[i].find("[sp") != std::string::npos;
   }
-  EXPECT_GT(scanned, 0);
+  EXPECT_GT(scanned, 0) << assembly;
   return traffic;
 }
 

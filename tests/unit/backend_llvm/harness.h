@@ -59,6 +59,9 @@ void expect_same(const loop::Kernel&, const std::vector<Tensor>& args,
 // register tiles are looked at and polynomials, which may keep constants anywhere, are not.
 int stack_traffic_in_loops(const std::string& assembly, double least_share = 0);
 
+// The least share of multiply-adds in the loop of a register tile; without fused ones each takes three instructions.
+inline double tile_share(Isa isa) { return isa == Isa::x86_64_v2 ? 0.23 : 0.3; }
+
 // Deterministic numbers: floats in [-4, 4], small ints, booleans.
 Tensor random(DType, std::vector<int64_t> shape, uint32_t seed = 1);
 

@@ -234,7 +234,7 @@ TEST(attention, register_tiles_do_not_spill) {
       const loop::Kernel kernel = lowered(p, target);
       Result<CompiledKernel> c = compile_kernel(kernel, target, std::vector<std::string>{"N", "S", "T"}, {}, "kernel", {.want_asm = true});
       ASSERT_TRUE(c.has_value());
-      EXPECT_EQ(test::stack_traffic_in_loops(c->assembly, 0.3), 0) << target.text() << " " << kernel.name << "\n" << c->assembly;
+      EXPECT_EQ(test::stack_traffic_in_loops(c->assembly, test::tile_share(isa)), 0) << target.text() << " " << kernel.name << "\n" << c->assembly;
       if (f == &bert) {
         EXPECT_EQ(test::count_macs(kernel), 12 * 128 * 128 * (64 + 64)) << target.text();
       }

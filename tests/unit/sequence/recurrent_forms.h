@@ -103,7 +103,7 @@ class OneNode {
       Result<CompiledKernel> c =
           compile_kernel(*kernel, target, std::vector<std::string>{"S", "N"}, {}, "kernel", {.want_asm = true});
       ASSERT_TRUE(c.has_value());
-      EXPECT_EQ(stack_traffic_in_loops(c->assembly, 0.3), 0) << target.text() << "\n" << c->assembly;
+      EXPECT_EQ(stack_traffic_in_loops(c->assembly, tile_share(isa)), 0) << target.text() << "\n" << c->assembly;
     }
   }
 
