@@ -30,6 +30,10 @@ class Series(nn.Module):
         return self.head(last[0])
 
 
+def build():
+    return Series()
+
+
 def windows(count, start):
     """Windows [count, 40, 1] of one series, a step apart, and the value after each [count, 1]."""
     t = start + torch.arange(count + WINDOW)
@@ -41,7 +45,7 @@ def windows(count, start):
 
 def main():
     torch.manual_seed(training.seed())
-    model = Series()
+    model = build()
     if training.asked_to_train():
         train, test = windows(2000, 0), windows(500, 5000)
         optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)

@@ -82,6 +82,8 @@ TABLE = {
                                 lambda m: torch.optim.AdamW([{"params": [p for n, p in m.named_parameters() if not spared(n)], "weight_decay": 0.01},
                                                              {"params": [p for n, p in m.named_parameters() if spared(n)], "weight_decay": 0.0}], lr=3e-3),
                                 lambda s: s.sums(8000), F.cross_entropy, warm_cosine(100, 1250), "cosine(steps=1150, warmup=100, warmup_start=0.01)", 1.0),
+    "train_series": Example("make_series", 64, "mse", ["--optimizer", "adam(lr=2e-2)", "--clip-norm", "1"], lambda m: torch.optim.Adam(m.parameters(), lr=2e-2),
+                            lambda s: s.windows(2000, 0), F.mse_loss, cosine(384), "cosine(steps=384)", 1.0),
     "train_mobilenet": Example("make_mobilenet", 32, "cross_entropy", ["--optimizer", "adam(lr=3e-3)", "--trainable", "^classifier", "--bn-eval", "."],
                                lambda m: torch.optim.Adam(m.classifier.parameters(), lr=3e-3), lambda s: s.draw(256), F.cross_entropy,
                                build=lambda s: s.freeze(s.load(s.build(), s.HERE / "mobilenet.onnx"))),
