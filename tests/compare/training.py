@@ -169,9 +169,9 @@ def step_mib(fcc, folder, library):
     return next(e for e in info["entries"] if e["name"] == "train_step")["workspace_bytes"] / 2**20
 
 
-def measure(args):
+def measure(args, keep):
     import torch
-    rows, table = [], nets()
+    table = nets()
     print(f"torch {torch.__version__.split('+')[0]}; milliseconds a step: median (minimum)")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -205,8 +205,7 @@ def measure(args):
                       f"ratio {b['median'] / a['median']:6.2f} ({b['min'] / a['min']:.2f})  direct bound {bound:.3f}", flush=True)
             memory = f", PyTorch {result['torch_mib']:.0f} MiB" if "torch_mib" in result else ""
             print(f"{name:14} fcc train took {compile_seconds:.2f} s; a step holds {result['step_mib']:.1f} MiB{memory}", flush=True)
-            rows.append(result)
-    return rows
+            keep(result)
 
 
 def machine():
@@ -263,10 +262,14 @@ def main():
         return torch_memory(args.torch_memory)
     data = json.loads(args.json.read_text()) if args.json and args.json.exists() else {"rows": {}}
     if args.fcc:
-        rows = measure(args)
-        data = {"machine": machine(), "versions": versions(), "rows": {**data["rows"], **{r["name"]: r for r in rows}}}
-        if args.json:
-            args.json.write_text(json.dumps(data, indent=1))
+        data = {"machine": machine(), "versions": versions(), "rows": data["rows"]}
+
+        def keep(row):  # at once: a run may be cut off
+            data["rows"][row["name"]] = row
+            if args.json:
+                args.json.write_text(json.dumps(data, indent=1))
+
+        measure(args, keep)
     if args.markdown:
         write_markdown(args.markdown, data)
 
