@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "backend/lower/nest_builder.h"
 #include "ir/op.h"
 
 namespace fcc::backend {
@@ -25,7 +26,7 @@ bool swaps_last_axes(const Node& n, size_t rank) {
 //
 // Element by element, the vector of a result gathers from 16 lines; where rows are a power of two apart these fall on
 // one set of the first cache, and the next vector finds none of them left: 1024 x 1024 took 4.5 ms, 0.9 GB/s.
-class TransposeNest {
+class TransposeNest : NestBuilder {
  public:
   explicit TransposeNest(const Graph& body) {
     const Node& n = body.node(body.order()[0]);
@@ -80,22 +81,11 @@ class TransposeNest {
   }
 
  private:
-  Expr let(loop::Block& b, const char* var_name, Expr value) {
-    if (loop::is_constant(value)) return value;
-    const loop::VarId v = kernel_.add_var(var_name);
-    b.push_back(loop::let(v, std::move(value)));
-    return loop::var(v);
-  }
-  loop::StmtRef count(const char* var_name, Expr lo, Expr hi, const std::function<loop::Block(const Expr&)>& body) {
-    const loop::VarId v = kernel_.add_var(var_name);
-    return loop::for_loop(v, std::move(lo), std::move(hi), body(loop::var(v)));
-  }
   loop::StmtRef lanes(const std::function<loop::StmtRef(const Expr&)>& body) {
     const loop::VarId v = kernel_.add_var("lane");
     return loop::for_loop(v, loop::index(0), loop::index(kBlock), {body(loop::var(v))}, loop::LoopKind::vec, kBlock);
   }
 
-  loop::Kernel kernel_;
   bool packs_ = false;
   int64_t rows_ = 16, columns_ = 16, panel_ = 16;
   SymExpr batch_ = 1;

@@ -2,6 +2,7 @@
 
 #include "backend/lower/conv_weight_grad.h"
 #include "backend/lower/nest.h"
+#include "backend/lower/nest_builder.h"
 #include "backend/lower/tiles.h"
 #include "backend/lower/winograd_transform.h"
 #include "ir/op.h"
@@ -21,7 +22,7 @@ constexpr int64_t kLane = kChannelBlock, kM = WinogradGradPlan::m, kAlpha = kM +
 // and the order of the sums does not depend on threads. For every group of tiles it transforms both operands, 16
 // channels at a time, and adds 36 products over the tiles to sums that stay in L2; at the end these become its part of
 // dw.
-class GradNest {
+class GradNest : NestBuilder {
  public:
   GradNest(const Graph& body, const Target& target) : target_(target), node_(body.node(body.order()[0])) {
     const Dims x = body.value(body.inputs()[0]).type.dims, dy = body.value(body.inputs()[1]).type.dims;
@@ -59,17 +60,6 @@ class GradNest {
   }
 
  private:
-  Expr let(loop::Block& b, const char* var_name, Expr value) {
-    if (loop::is_constant(value)) return value;
-    const loop::VarId v = kernel_.add_var(var_name);
-    b.push_back(loop::let(v, std::move(value)));
-    return loop::var(v);
-  }
-  loop::StmtRef count(const char* var_name, Expr lo, Expr hi, const std::function<loop::Block(const Expr&)>& body,
-                      int64_t step = 1) {
-    const loop::VarId v = kernel_.add_var(var_name);
-    return loop::for_loop(v, std::move(lo), std::move(hi), body(loop::var(v)), loop::LoopKind::seq, 1, step);
-  }
   loop::StmtRef lanes(loop::Block b) {
     return loop::for_loop(lane_, loop::index(0), loop::index(kLane), std::move(b), loop::LoopKind::vec, kLane);
   }
@@ -270,7 +260,6 @@ class GradNest {
 
   const Target& target_;
   const Node& node_;
-  loop::Kernel kernel_;
   WinogradGradPlan plan_;
   TileShape tile_{};
   int64_t panel_ = 32;
