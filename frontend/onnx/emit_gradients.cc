@@ -4,6 +4,7 @@
 
 #include "frontend/onnx/graph_writer.h"
 #include "ir/ops/optimizers.h"
+#include "ir/ops/shape.h"
 
 namespace fcc {
 namespace {
@@ -11,14 +12,6 @@ namespace {
 using Ints = std::vector<int64_t>;
 using Names = GraphWriter::Names;
 
-std::optional<Ints> numbers(std::span<const SymExpr> dims) {
-  Ints v;
-  for (const SymExpr& d : dims) {
-    if (!d.is_constant()) return std::nullopt;
-    v.push_back(d.constant());
-  }
-  return v;
-}
 Ints joined(Ints a, const Ints& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
@@ -98,9 +91,9 @@ bool conv_weight_grad(GraphWriter& e, const Node& n) {
   const Ints strides = n.attrs.integers("strides", ones), dilations = n.attrs.integers("dilations", ones);
   const int64_t group = n.attrs.integer("group", 1), rank = static_cast<int64_t>(weight.size());
   const Dims x = e.type(n.in[0]).dims, dy = e.type(n.in[1]).dims;
-  const auto in = numbers(std::span(x).subspan(2)), out = numbers(std::span(dy).subspan(2));
+  const auto in = constant_extents(std::span(x).subspan(2)), out = constant_extents(std::span(dy).subspan(2));
   const Dims pad_dims = n.attrs.dims("pads");
-  const auto begin = pad_dims.empty() ? Ints(ones.size(), 0) : numbers(pad_dims).value_or(Ints{});
+  const auto begin = pad_dims.empty() ? Ints(ones.size(), 0) : constant_extents(pad_dims).value_or(Ints{});
   if (!in || !out || begin.size() != ones.size()) return false;
   Ints end, perm{1, 0}, apart{0, group, weight[1]}, apart_perm{2, 1, 0}, whole{weight[1], -1};
   for (size_t d = 0; d < ones.size(); ++d) {
@@ -161,7 +154,7 @@ bool average_pool_grad(GraphWriter& e, const Node& n) {
   const bool whole = pads == none || n.attrs.flag("count_include_pad") || n.attrs.flag("sum");
   if (n.attrs.flag("blocked") || n.attrs.flag("ceil_mode") || auto_pad != "NOTSET" || !whole) return false;
   const Dims x = n.attrs.dims("dims"), dy = e.type(n.in[0]).dims;
-  const auto in = numbers(std::span(x).subspan(2)), out = numbers(std::span(dy).subspan(2));
+  const auto in = constant_extents(std::span(x).subspan(2)), out = constant_extents(std::span(dy).subspan(2));
   const std::optional<std::string> shape = e.sizes(x);
   if (!in || !out || !shape) return false;
   Ints rest;

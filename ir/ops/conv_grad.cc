@@ -159,15 +159,6 @@ Result<std::vector<ValueId>> grad_conv_weight_grad(GradBuilder& b, const Node& n
 
 // ---- the other operator ---------------------------------------------------------------------------------------
 
-std::optional<Ints> numbers(const Dims& dims) {
-  Ints v;
-  for (const SymExpr& d : dims) {
-    if (!d.is_constant()) return std::nullopt;
-    v.push_back(d.constant());
-  }
-  return v;
-}
-
 Ints joined(Ints a, const Ints& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
@@ -216,7 +207,7 @@ Term ConvGradients::forward(Term x) const {
     begin.push_back(a.pad_begin);
     end.push_back((a.out - 1) * a.stride + a.span() - a.in - a.pad_begin);
   }
-  const auto pads_begin = numbers(begin), pads_end = numbers(end);
+  const auto pads_begin = constant_extents(begin), pads_end = constant_extents(end);
   if (pads_begin && pads_end) {
     Attrs a = attrs();
     a.set("pads", joined(*pads_begin, *pads_end));
@@ -239,7 +230,7 @@ Term ConvGradients::of_input(Term dy) const {
     end.push_back(unit ? a.in + a.pad_begin - a.out : 0);
     extra.push_back(a.in - (a.out - 1) * a.stride - a.span() + a.pad_begin);
   }
-  const auto pads_begin = numbers(begin), pads_end = numbers(end), rest = numbers(extra);
+  const auto pads_begin = constant_extents(begin), pads_end = constant_extents(end), rest = constant_extents(extra);
   Attrs a = attrs();
   if (unit && pads_begin && pads_end) {
     a.set("pads", joined(*pads_begin, *pads_end));

@@ -41,6 +41,15 @@ SymExpr product(std::span<const SymExpr> dims) {
   return p;
 }
 
+std::optional<std::vector<int64_t>> constant_extents(std::span<const SymExpr> dims) {
+  std::vector<int64_t> extents;
+  for (const SymExpr& d : dims) {
+    if (!d.is_constant()) return std::nullopt;
+    extents.push_back(d.constant());
+  }
+  return extents;
+}
+
 size_t axis_of(const Attrs& attrs, int64_t rank) {
   const int64_t a = attrs.integer("axis", 0);
   return static_cast<size_t>(a < 0 ? a + rank : a);

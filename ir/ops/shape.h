@@ -15,6 +15,8 @@ bool reads_data(const SymExpr&);
 // e, or e + extent when e is negative.
 SymExpr wrap_negative(const SymExpr& e, const SymExpr& extent);
 SymExpr product(std::span<const SymExpr> dims);
+// All of them as numbers; none when one is open.
+std::optional<std::vector<int64_t>> constant_extents(std::span<const SymExpr> dims);
 // The attribute `axis` (default 0), counted from the front.
 size_t axis_of(const Attrs&, int64_t rank);
 

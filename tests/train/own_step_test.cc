@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "frontend/onnx/import.h"
+#include "tests/train/state.h"
 #include "tools/compiled_model.h"
 #include "tools/driver/train.h"
 
@@ -45,16 +46,6 @@ Tensor wave(DType type, std::vector<int64_t> shape, double phase) {
   Tensor t(type, std::move(shape));
   for (int64_t i = 0; i < t.elements(); ++i) t.set_double(i, std::sin(1.7 * static_cast<double>(i) + phase));
   return t;
-}
-
-std::vector<double> state(const CompiledModel& model, const std::string& name) {
-  uint32_t index = 0;
-  fcc_tensor t{};
-  if (fcc_session_find_state(model.session(), name.c_str(), &index) != FCC_OK) return {};
-  EXPECT_EQ(fcc_session_state(model.session(), index, &t), FCC_OK);
-  return Tensor::view(static_cast<DType>(t.dtype), {t.dims, t.dims + t.rank}, static_cast<const std::byte*>(t.data),
-                      nullptr)
-      .to_doubles();
 }
 
 struct Emitted {
@@ -97,8 +88,8 @@ TEST_F(OwnStep, EmittedStepsGiveTheSameLosses) {
       ASSERT_TRUE(b) << b.error().text();
       EXPECT_NEAR((*a)[0].get_double(0), (*b)[0].get_double(0), 1e-10) << c.model << " step " << step;
     }
-    EXPECT_EQ(state(made, "hyper/step"), state(back, "hyper/step"));
-    EXPECT_EQ(state(made, "hyper/lr"), state(back, "hyper/lr"));
+    EXPECT_EQ(state_of(made, "hyper/step"), state_of(back, "hyper/step"));
+    EXPECT_EQ(state_of(made, "hyper/lr"), state_of(back, "hyper/lr"));
   }
 }
 
@@ -209,10 +200,10 @@ std::string write(const onnx::ModelProto& m, const std::string& path) {
 
 TEST_F(OwnStep, OfAnotherTool) {
   CompiledModel net = compile(write(foreign_model(), path("line.onnx")), true);
-  std::vector<double> w = state(net, "w"), v(2, 0);
+  std::vector<double> w = state_of(net, "w"), v(2, 0);
   ASSERT_EQ(w.size(), 2u);
   for (double first : w) EXPECT_TRUE(first > -3 && first <= -2) << first;  // drawn, then negated
-  EXPECT_NEAR(state(net, "hyper/lr").at(0), 0.1, 1e-7);
+  EXPECT_NEAR(state_of(net, "hyper/lr").at(0), 0.1, 1e-7);
   const Tensor x = wave(DType::f32, {4, 2}, 0.5), t = wave(DType::f32, {4, 1}, 2);
   for (int step = 0; step < 10; ++step) {
     double loss = 0, g[2] = {0, 0};
@@ -227,8 +218,8 @@ TEST_F(OwnStep, OfAnotherTool) {
     EXPECT_NEAR((*out)[0].get_double(0), loss, 1e-5 * std::max(1.0, loss)) << step;
     for (size_t k = 0; k < 2; ++k) v[k] = 0.9 * v[k] + g[k], w[k] -= 0.1 * v[k];
   }
-  for (size_t k = 0; k < 2; ++k) EXPECT_NEAR(state(net, "w")[k], w[k], 1e-5);
-  EXPECT_EQ(state(net, "T"), std::vector<double>{10});
+  for (size_t k = 0; k < 2; ++k) EXPECT_NEAR(state_of(net, "w")[k], w[k], 1e-5);
+  EXPECT_EQ(state_of(net, "T"), std::vector<double>{10});
 }
 
 TEST_F(OwnStep, BadBindingsAreRefused) {

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/train/state.h"
 #include "tools/compiled_model.h"
 #include "tools/driver/train.h"
 
@@ -86,16 +87,6 @@ class Library {
   std::string path;
   TrainReport report;
 };
-
-std::vector<double> state_of(const CompiledModel& model, const std::string& name) {
-  uint32_t index = 0;
-  fcc_tensor t{};
-  if (fcc_session_find_state(model.session(), name.c_str(), &index) != FCC_OK) return {};
-  EXPECT_EQ(fcc_session_state(model.session(), index, &t), FCC_OK);
-  return Tensor::view(static_cast<DType>(t.dtype), {t.dims, t.dims + t.rank}, static_cast<const std::byte*>(t.data),
-                      nullptr)
-      .to_doubles();
-}
 
 const Json& net_named(const std::string& name) {
   for (const Json& n : fixture()["nets"])
